@@ -1,0 +1,1 @@
+"""The path of a message: from a chat, through a person's lasting thread, to the agent's answer."""

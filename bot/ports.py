@@ -1,0 +1,344 @@
+"""Questions we ask of the outside. Protocols, not base classes; one contract test class per port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from bot.types import (
+    Accepted,
+    Ask,
+    Caller,
+    Carried,
+    Claim,
+    Ending,
+    Entry,
+    Found,
+    Handle,
+    Interrupt,
+    Json,
+    JsonObject,
+    Lane,
+    Message,
+    Part,
+    Renewal,
+    RunMark,
+    Said,
+    Step,
+    Thread,
+    ThreadReason,
+    ToolCall,
+    ToolOutput,
+    ToolRow,
+    ToolSpec,
+)
+
+
+class Clock(Protocol):
+    """Time, so that a test can hold it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds."""
+        ...
+
+
+class Agent(Protocol):
+    """An agent service. Every request is made once: what failed without an answer is looked up, not repeated.
+
+    All methods may raise `ServiceUnavailable`, `ServiceBusy` and `OperatorError`.
+    """
+
+    @property
+    def backend(self) -> str:
+        """The name of the implementation, as AGENT_BACKEND has it; saved with each thread."""
+        ...
+
+    @property
+    def project(self) -> str:
+        """Which project (and agent) the threads belong to; another value means that they must move."""
+        ...
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds after which a start that was cut off can no longer take effect at the service."""
+        ...
+
+    async def open_thread(self, carried: Carried, mark: RunMark) -> str:
+        """Make a thread that already knows what is carried, in one request; its id at the service."""
+        ...
+
+    async def start(self, thread_id: str, ask: Ask) -> Handle:
+        """Start a run, adding the ask's message in the same request.
+
+        Raises:
+            ThreadGone: the agent exists, the thread does not.
+            RunActive: another run of this thread has not ended; nothing was added.
+            RequestRefused: the service will never take it.
+        """
+        ...
+
+    async def look(self, handle: Handle) -> Step:
+        """How the run stands.
+
+        Raises:
+            RunGone: there is no such run.
+        """
+        ...
+
+    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput]) -> Handle:
+        """Give back the outputs of a round, all in one submission; where to look from now on.
+
+        Raises:
+            RequestRefused: the run does not wait for these (any more).
+        """
+        ...
+
+    async def cancel(self, handle: Handle) -> None:
+        """Ask the service to end the run and leave no call open. The end is seen by looking. Idempotent."""
+        ...
+
+    async def find(self, thread_id: str, mark: RunMark) -> Found:
+        """What an earlier life of this turn and attempt left in the thread.
+
+        Raises:
+            ThreadGone: the agent exists, the thread does not.
+        """
+        ...
+
+    async def active(self, thread_id: str) -> Handle | None:
+        """The run of this thread that has not ended, if there is one."""
+        ...
+
+    async def history(self, thread_id: str, limit: int) -> list[Said]:
+        """The last `limit` entries of a thread, oldest first.
+
+        Raises:
+            ThreadGone: the thread does not exist.
+        """
+        ...
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Delete it. One that is gone already is no failure."""
+        ...
+
+    async def close(self) -> None:
+        """Give back sessions and credentials."""
+        ...
+
+
+class Toolbox(Protocol):
+    """All tools, whatever answers them."""
+
+    def specs(self) -> Sequence[ToolSpec]:
+        """Every tool, in a fixed order."""
+        ...
+
+    async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
+        """Call it. Never raises: every failure becomes an output that the agent can read."""
+        ...
+
+
+class Channel(Protocol):
+    """The chat side. `limit` is the size of one delivery in bytes of UTF-16."""
+
+    @property
+    def name(self) -> str:
+        """The channel's name, as messages carry it."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """How many bytes of UTF-16 one delivery may have."""
+        ...
+
+    @property
+    def send_timeout(self) -> float:
+        """Seconds after which a send that got no answer can no longer be shown."""
+        ...
+
+    def working(self, address: JsonObject) -> AbstractAsyncContextManager[None]:
+        """Show that an answer is being made, until the block ends; its own failures never reach the turn."""
+        ...
+
+    async def send(self, address: JsonObject, part: Part) -> str:
+        """Show it; the delivery's id in the channel.
+
+        Raises:
+            DeliveryFailed: not now.
+            DeliveryRefused: never.
+        """
+        ...
+
+    async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
+        """Show it in place of an earlier delivery.
+
+        Raises:
+            DeliveryFailed: not now.
+            DeliveryRefused: never, or the channel cannot update.
+        """
+        ...
+
+
+class InboxStore(Protocol):
+    """Accepted messages on disk. A write of a turn raises `LostLease` where `owner` does not hold it."""
+
+    async def put(self, entry: Entry, undo_seconds: float) -> Accepted:
+        """Store a message, and apply it where it is a control, in one transaction."""
+        ...
+
+    async def claim(self, owner: str, limit: int, lease: float) -> list[Claim]:
+        """Take the heads of lanes in which nothing runs, with all that waits behind them and may join."""
+        ...
+
+    async def renew(self, owner: str, turns: Sequence[int], lease: float) -> list[Renewal]:
+        """Hold these turns for `lease` seconds more, and learn of stops and generations."""
+        ...
+
+    async def holds(self, turn: int, owner: str) -> Interrupt | None:
+        """Why this turn must not speak, None if it may.
+
+        Raises:
+            LostLease: it is no longer ours.
+        """
+        ...
+
+    async def save(self, turn: int, owner: str, step: str, value: Json) -> None:
+        """Save one step."""
+        ...
+
+    async def release(self, turn: int, owner: str, delay: float, error: str, *, counted: bool) -> None:
+        """Give it back, to be claimed again after `delay` seconds; `counted` says if an attempt is used up."""
+        ...
+
+    async def finish(self, turn: int, owner: str, ending: Ending) -> None:
+        """The final write of the turn and of all that joined it; forgets the words unless they are kept."""
+        ...
+
+    async def requeue(self, *, everything: bool) -> int:
+        """Put back what runs on an expired lease, or (`everything`, when no one else can run) all; how many."""
+        ...
+
+    async def next_due(self) -> float | None:
+        """Seconds until a turn that waits for its time may be claimed; None if none waits."""
+        ...
+
+    async def tools_started(self, turn: int, owner: str, rows: Sequence[ToolRow]) -> None:
+        """Commit `started` rows of one round, before the calls."""
+        ...
+
+    async def tool_ended(self, turn: int, owner: str, call_id: str, output: ToolOutput, state: str) -> None:
+        """Commit a call's output, before its submission."""
+        ...
+
+    async def tool_rows(self, turn: int) -> list[ToolRow]:
+        """The calls of a turn, in order."""
+        ...
+
+    async def last_unanswered(self, lane: str, person: str) -> tuple[int, Message] | None:
+        """The person's last message that ended in an apology or went stale, while its words are kept."""
+        ...
+
+    async def forget_text(self, turn: int) -> None:
+        """Erase the words kept with a turn that has ended."""
+        ...
+
+    async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
+        """Delete finished rows and erase kept words past their age in seconds; how many rows went."""
+        ...
+
+    async def describe(self, turn: int) -> JsonObject | None:
+        """Everything known of a turn, for `inbox show`."""
+        ...
+
+
+class ThreadStore(Protocol):
+    """Whose thread: lanes, generations, and the chain of threads behind each."""
+
+    async def lane(self, key: str) -> Lane | None:
+        """The lane and its current thread; None before its first message."""
+        ...
+
+    async def open(
+        self, turn: int, owner: str, thread: Thread, *, carried: str, previous: int | None
+    ) -> Thread:
+        """Save a new thread and make it the lane's current one, if the turn is held and the generation stands.
+
+        Raises:
+            LostLease: the turn is no longer ours.
+            Interrupted: the generation rose.
+        """
+        ...
+
+    async def mark(self, turn: int, owner: str, thread: int, reason: ThreadReason) -> None:
+        """Note that a thread can be used no more (lost or stuck); the next turn opens another."""
+        ...
+
+    async def chain(self, lane: str) -> list[Thread]:
+        """Every thread the lane ever had, oldest first."""
+        ...
+
+
+class History(Protocol):
+    """Threads that lie in our own store, for agents whose service keeps none."""
+
+    async def create_thread(self, thread_id: str, entries: Sequence[Said]) -> None:
+        """Make a thread with these entries."""
+        ...
+
+    async def thread_exists(self, thread_id: str) -> bool:
+        """Whether it is there."""
+        ...
+
+    async def start_run(self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json) -> None:
+        """Add a run, and the message where there is one, in one transaction.
+
+        Raises:
+            ThreadGone: no such thread.
+            RunActive: another run has not ended.
+        """
+        ...
+
+    async def run(self, run_id: str) -> JsonObject | None:
+        """The run's saved state."""
+        ...
+
+    async def find_run(self, thread_id: str, mark: RunMark) -> str | None:
+        """The run of this turn and attempt."""
+        ...
+
+    async def active_run(self, thread_id: str) -> str | None:
+        """The run that has not ended."""
+        ...
+
+    async def save_run(self, run_id: str, state: Json, *, ended: bool, answer: str | None = None) -> None:
+        """Save a run's state, with its answer as a new entry of the thread, in one transaction."""
+        ...
+
+    async def entries(self, thread_id: str, limit: int) -> list[Said]:
+        """The last entries, oldest first."""
+        ...
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Delete the thread, its entries and its runs."""
+        ...
+
+
+class Store(InboxStore, ThreadStore, History, Protocol):
+    """One database behind the three."""
+
+    async def ping(self) -> None:
+        """Raise `ServiceUnavailable` if the database does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

@@ -1,0 +1,171 @@
+"""The environment, read once. Every problem is reported at once, with the variable's name and its cure."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bot.errors import SettingsError
+
+Names = Annotated[tuple[str, ...], NoDecode]
+"""A list in one variable, separated by commas or spaces."""
+
+LOOPBACK_NAMES = ("localhost",)
+DEFAULT_SERVICE_HOSTS = ("smba.trafficmanager.net", "*.botframework.com")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host.lower() in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """What the environment (or `.env`) says. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(3978, ge=0, le=65535)
+    database_url: str = "sqlite+aiosqlite:///threadkeeper.db"
+
+    agent_backend: Literal["rehearsal", "foundry-classic"] = "rehearsal"
+    project_endpoint: str = ""
+    agent_id: str = ""
+    agent_name: str = "threadkeeper"
+    model_deployment_name: str = ""
+
+    microsoft_app_id: str = ""
+    microsoft_app_password: SecretStr = SecretStr("")
+    microsoft_app_type: Literal["SingleTenant", "UserAssignedMSI", "MultiTenant"] = "SingleTenant"
+    microsoft_app_tenant_id: str = ""
+    allowed_tenants: Names = ()
+    allowed_service_hosts: Names = DEFAULT_SERVICE_HOSTS
+
+    group_threads: Literal["person", "shared"] = "person"
+    thread_max_messages: int = Field(200, ge=4)
+    thread_max_tokens: int = Field(60_000, ge=1_000)
+    thread_idle_days: float = Field(30, gt=0)
+    run_deadline_seconds: int = Field(300, ge=5, le=3600)
+    message_max_age_minutes: float = Field(60, gt=0)
+
+    bot_name: str = "Threadkeeper"
+    support_contact: str = ""
+    tools_dir: Path | None = None
+
+    @field_validator("allowed_tenants", "allowed_service_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in value.replace(",", " ").split() if part)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
+            raise ValueError(
+                "must start with sqlite+aiosqlite:/// (a file) or postgresql+asyncpg:// (a server), "
+                "such as sqlite+aiosqlite:///threadkeeper.db"
+            )
+        return value
+
+    @field_validator("project_endpoint")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        url = urlsplit(value)
+        local = url.scheme == "http" and is_loopback(url.hostname or "")
+        if value and not local and (url.scheme != "https" or not url.hostname):
+            raise ValueError(
+                "must be the https address of the Foundry project, such as "
+                "https://NAME.services.ai.azure.com/api/projects/PROJECT"
+            )
+        return value.rstrip("/")
+
+    @field_validator("tools_dir")
+    @classmethod
+    def _existing_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is not a folder; make it, or unset TOOLS_DIR")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        problems = [*self._channel_problems(), *self._agent_problems()]
+        if problems:
+            raise SettingsError(problems)
+        return self
+
+    def _channel_problems(self) -> list[str]:
+        problems: list[str] = []
+        if self.local:
+            if not is_loopback(self.host):
+                problems.append(
+                    f"HOST is {self.host}, but without MICROSOFT_APP_ID anybody could speak to the bot: "
+                    "set MICROSOFT_APP_ID (and its credential), or HOST=127.0.0.1 for the local mode."
+                )
+            return problems
+        if self.microsoft_app_type != "UserAssignedMSI" and not self.microsoft_app_password.get_secret_value():
+            problems.append(
+                "MICROSOFT_APP_PASSWORD is not set: put the app's client secret there, "
+                "or set MICROSOFT_APP_TYPE=UserAssignedMSI to use a managed identity."
+            )
+        if self.microsoft_app_type != "MultiTenant" and not self.microsoft_app_tenant_id:
+            problems.append(
+                f"MICROSOFT_APP_TENANT_ID is not set: a {self.microsoft_app_type} bot needs its tenant's id."
+            )
+        if not self.allowed_service_hosts:
+            problems.append(
+                "ALLOWED_SERVICE_HOSTS is empty: name the hosts that the bot's token may go to, "
+                f"or unset it for {', '.join(DEFAULT_SERVICE_HOSTS)}."
+            )
+        return problems
+
+    def _agent_problems(self) -> list[str]:
+        if self.agent_backend == "rehearsal":
+            return []
+        problems: list[str] = []
+        if not self.project_endpoint:
+            problems.append(
+                f"PROJECT_ENDPOINT is not set: AGENT_BACKEND={self.agent_backend} needs the project's address, "
+                "such as https://NAME.services.ai.azure.com/api/projects/PROJECT."
+            )
+        if not self.agent_id and not self.model_deployment_name:
+            problems.append(
+                "AGENT_ID is not set: name an agent of the project, or set MODEL_DEPLOYMENT_NAME "
+                "and an agent is made for it."
+            )
+        return problems
+
+    @property
+    def local(self) -> bool:
+        """Local mode: no app id, so no sender can be verified, so only this machine may speak."""
+        return not self.microsoft_app_id
+
+
+def load(env_file: Path | None = Path(".env"), **overrides: object) -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: with every problem found, one line each.
+    """
+    try:
+        return Settings(_env_file=env_file, **overrides)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    except ValidationError as error:
+        problems = [
+            f"{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: "
+            f"{problem['msg'].removeprefix('Value error, ')}."
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError(problems) from None

@@ -1,0 +1,185 @@
+"""What the bot says. One place, plain words: no blame, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+def plural(count: int, noun: str) -> str:
+    """'1 message', '2 messages'."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The sentences with the organisation's own names and numbers in them. Replace it for another language."""
+
+    bot_name: str = "Threadkeeper"
+    support_contact: str = ""
+    deadline_seconds: int = 300
+
+    def welcome(self) -> str:
+        return (
+            f"Hi, I'm {self.bot_name}, an AI assistant. I can be wrong; check what matters. "
+            "I remember our conversation. Say **start over** for a new one, **stop** to interrupt, "
+            "**help** for more."
+        )
+
+    def welcome_group(self) -> str:
+        return (
+            f"Hi, I'm {self.bot_name}. Mention me to ask. Each of you has a separate conversation; "
+            "everyone sees my answers."
+        )
+
+    def welcome_shared(self) -> str:
+        return f"Hi, I'm {self.bot_name}. Mention me to ask. All of you share one conversation with me."
+
+    def help(self) -> str:
+        contact = f" Problems: {self.support_contact}." if self.support_contact else ""
+        return (
+            "Just ask. I also understand **start over**, **undo**, **stop**, **retry**, **status**, **tools**."
+            + contact
+        )
+
+    def rolled_over(self, form: str) -> str:
+        how = {"summary": " with a summary", "messages": " with our last messages"}.get(form, "")
+        return f"_Our thread got long; I continued in a new one{how}._"
+
+    def rested(self, form: str) -> str:
+        how = {"summary": " with a summary", "messages": " with our last messages"}.get(form, "")
+        return f"_It has been a while; I continued in a new thread{how}._"
+
+    def moved(self, form: str) -> str:
+        how = {"summary": " with a summary", "messages": " with our last messages"}.get(form, " without the old one")
+        return f"_The agent behind me changed; I continued in a new thread{how}._"
+
+    def stuck(self, form: str) -> str:
+        how = {"summary": " with a summary", "messages": " with our last messages"}.get(form, "")
+        return f"_Our thread was blocked; I continued in a new one{how}._"
+
+    def thread_lost(self) -> str:
+        return "_Our earlier thread no longer exists; I answered without it._"
+
+    def cut_short(self) -> str:
+        return "_This answer was cut at its length limit. Say **go on** for the rest._"
+
+    def started_over(self) -> str:
+        return "Done: new conversation. **undo** works for 10 minutes."
+
+    def interrupted(self, stopped: bool, dropped: int) -> str:
+        done = [*(["stopped one answer"] if stopped else []), *([f"dropped {plural(dropped, 'message')}"] if dropped else [])]
+        return f"I {' and '.join(done)}." if done else ""
+
+    def undone(self) -> str:
+        return "Done: we are back in the earlier conversation."
+
+    def nothing_to_undo(self) -> str:
+        return "There is nothing to undo: **undo** takes back a **start over** of the last 10 minutes."
+
+    def stopped(self, stopped: bool, dropped: int, effects: Sequence[str]) -> str:
+        if not stopped and not dropped:
+            return "Nothing is running."
+        words = ["Stopped."]
+        if dropped:
+            words.append(f"{plural(dropped, 'waiting message')} dropped.")
+        if effects:
+            words.append(f"Already done: {', '.join(effects)}.")
+        return " ".join(words)
+
+    def withdrawn(self) -> str:
+        """To the agent, with the next run."""
+        return "The person withdrew the previous question before it was answered. Do not answer it now."
+
+    def apology(self, reference: str) -> str:
+        return f"Sorry, I couldn't answer. Say **retry**. Reference {reference}."
+
+    def deadline(self, reference: str) -> str:
+        minutes = self.deadline_seconds / 60
+        span = plural(int(minutes), "minute") if minutes >= 1 else plural(self.deadline_seconds, "second")
+        return f"Sorry, I stopped after {span}. Say **retry**, or ask for less. Reference {reference}."
+
+    def too_many_rounds(self, reference: str) -> str:
+        return f"Sorry, I needed too many steps and stopped. Say **retry**, or ask for less. Reference {reference}."
+
+    def content_filter(self, reference: str) -> str:
+        return f"The content filter blocked this. Please rephrase. Reference {reference}."
+
+    def service_down(self) -> str:
+        return "The agent service isn't reachable. Your message is kept; no need to resend."
+
+    def stale(self, accepted_at: float) -> str:
+        when = datetime.fromtimestamp(accepted_at, UTC).strftime("%a %H:%M UTC")
+        return f"I couldn't answer your message from {when}. Still wanted? Say **retry**."
+
+    def effect_unknown(self, tools: Sequence[str]) -> str:
+        return f"I can't tell whether {', '.join(tools)} worked. Check before repeating it."
+
+    def files_not_taken(self, names: Sequence[str]) -> str:
+        named = f" ({', '.join(names[:5])})" if names else ""
+        return f"I can't read files yet{named}. Please paste the text that matters."
+
+    def card_not_taken(self) -> str:
+        return "That button isn't one of mine any more. Please type what you need."
+
+    def empty(self) -> str:
+        return "I got a message without words. Just ask, or say **help**."
+
+    def nothing_to_retry(self) -> str:
+        return "There is nothing to retry: your last message was answered."
+
+    def status(
+        self,
+        *,
+        thread: str | None,
+        opened_at: float | None,
+        messages: int,
+        waiting: int,
+        backend: str,
+    ) -> str:
+        if thread is None or opened_at is None:
+            return f"No thread yet: your next message opens one. Agent: {backend}."
+        since = datetime.fromtimestamp(opened_at, UTC).strftime("%d %b %Y, %H:%M UTC")
+        lines = [
+            f"Thread {thread}, {plural(messages, 'message')}, since {since}.",
+            f"{plural(waiting, 'message')} waiting behind this one." if waiting else "Nothing is running.",
+            f"Agent: {backend}.",
+        ]
+        return "\n\n".join(lines)
+
+    def tools(self, tools: Mapping[str, str], problems: Sequence[str]) -> str:
+        if not tools and not problems:
+            return "The agent has no tools."
+        lines = [f"- **{name}**: {description}" for name, description in tools.items()]
+        if problems:
+            lines.append("")
+            lines += [f"Not loaded: {problem}" for problem in problems]
+        return "\n".join(lines)
+
+    def tool_failed(self, tool: str, reference: str) -> str:
+        """To the agent."""
+        return f"{tool} failed ({reference}); result unknown. Say so; don't guess."
+
+    def tool_effect_unknown(self, tool: str, reference: str) -> str:
+        """To the agent."""
+        return (
+            f"{tool} was started before an interruption ({reference}); it may or may not have worked. "
+            "Do not call it again for this. Tell the person to check."
+        )
+
+    def summary_request(self) -> str:
+        """To the agent, never shown."""
+        return (
+            "Summarise our whole conversation so far for yourself, to go on in a new one that holds nothing else: "
+            "facts about the person and the work, decisions, open questions, promises, names, numbers and codes "
+            "word for word. Plain text, at most 500 words, no preamble."
+        )
+
+    def carried_summary(self, summary: str) -> str:
+        """To the agent, as the first entry of the next thread."""
+        return f"What we talked about before, in summary:\n\n{summary}"
+
+    def carried_messages(self) -> str:
+        """To the agent, as the first entry of the next thread."""
+        return "The last messages of our earlier thread follow."

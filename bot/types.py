@@ -1,0 +1,446 @@
+"""The nouns: immutable values that every other module speaks in. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Json = Any
+"""A value that survives `json.dumps` and `json.loads` unchanged."""
+
+JsonObject = dict[str, Json]
+
+
+class ConversationKind(StrEnum):
+    """Where a message was said. Only `PERSONAL` is between one person and the bot."""
+
+    PERSONAL = "personal"
+    GROUP = "group"
+    CHANNEL = "channel"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A place to talk, as the channel knows it."""
+
+    channel: str
+    tenant: str
+    id: str
+    kind: ConversationKind = ConversationKind.PERSONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who speaks. `id` is unique within the tenant and the channel, and lasting."""
+
+    id: str
+    name: str = ""
+    locale: str = ""
+    time_zone: str = ""
+
+
+class MessageKind(StrEnum):
+    """What arrived. Everything but `TEXT` is answered by the bot itself, without the agent."""
+
+    TEXT = "text"
+    WELCOME = "welcome"
+    WELCOME_GROUP = "welcome_group"
+    FILES = "files"
+    CARD = "card"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a person said.
+
+    `id` is the channel's own id, which a redelivery repeats; `sent_at` its timestamp in milliseconds since the
+    epoch, or None where the channel gives none. `address` is what the channel needs to answer, free of secrets.
+    """
+
+    id: str
+    conversation: Conversation
+    person: Person
+    text: str
+    address: JsonObject
+    kind: MessageKind = MessageKind.TEXT
+    sent_at: int | None = None
+    files: tuple[str, ...] = ()
+
+
+class Control(StrEnum):
+    """A message that acts at once, outside the lane; its confirmation is sent in the lane."""
+
+    START_OVER = "start_over"
+    UNDO = "undo"
+    STOP = "stop"
+
+
+class Command(StrEnum):
+    """A message that the bot answers itself, in the lane."""
+
+    HELP = "help"
+    STATUS = "status"
+    TOOLS = "tools"
+    RETRY = "retry"
+
+
+class Interrupt(StrEnum):
+    """Why a running turn must end: someone said stop, or its generation is no longer the lane's."""
+
+    STOP = "stop"
+    SUPERSEDED = "superseded"
+
+
+class Ended(StrEnum):
+    """How a turn ended. Every one but DROPPED, MERGED and STOPPED was told to the person by the turn itself."""
+
+    ANSWERED = "answered"
+    COMMAND = "command"
+    CONFIRMED = "confirmed"
+    APOLOGY = "apology"
+    STALE = "stale"
+    STOPPED = "stopped"
+    DROPPED = "dropped"
+    MERGED = "merged"
+    DEAD = "dead"
+
+
+class ThreadReason(StrEnum):
+    """Why a thread was opened, or became the current one."""
+
+    FIRST = "first"
+    START_OVER = "start over"
+    UNDO = "undo"
+    MESSAGES = "messages"
+    TOKENS = "tokens"
+    IDLE = "idle"
+    MOVED = "agent or project changed"
+    LOST = "lost at the service"
+    STUCK = "a run would not end"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread as our store knows it: `remote_id` is the agent service's id, `id` our own."""
+
+    id: int
+    lane: str
+    generation: int
+    backend: str
+    project: str
+    remote_id: str
+    reason: ThreadReason
+    opened_at: float
+    used_at: float
+    messages: int = 0
+    prompt_tokens: int = 0
+    previous_id: int | None = None
+    summary: str | None = None
+    stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The line of one thread's turns, and the mapping from it to the current thread."""
+
+    key: str
+    channel: str
+    tenant: str
+    generation: int
+    thread: Thread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One entry of a thread's history."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the next thread must remember: a summary, or the last messages where there is none."""
+
+    summary: str | None = None
+    messages: tuple[Said, ...] = ()
+
+    @property
+    def form(self) -> str:
+        """How the memory was carried: 'summary', 'messages' or 'nothing'."""
+        if self.summary:
+            return "summary"
+        return "messages" if self.messages else "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the agent is told of it. `parameters` is a JSON schema of type object."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+    timeout: float = 30.0
+    once: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the agent asked for. `arguments` is the text it sent, which need not be JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a tool runs. `key` is the same when the same call is made again (`repeated`)."""
+
+    person: Person
+    tenant: str
+    channel: str
+    reference: str
+    key: str
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """What is given back to the agent for one call. `error` names the kind of failure, None where it worked."""
+
+    call_id: str
+    output: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a run; `last_prompt` is the prompt of its last step, which is what a thread weighs."""
+
+    prompt: int = 0
+    completion: int = 0
+    last_prompt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunMark:
+    """What travels with a run as metadata, so that a turn finds its own work again after a crash."""
+
+    turn: str
+    attempt: str
+    reference: str
+
+    def metadata(self) -> dict[str, str]:
+        """The form in which the service keeps it."""
+        return {"turn": self.turn, "attempt": self.attempt, "reference": self.reference}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a run is started with. `text` None means that the thread already holds the message."""
+
+    mark: RunMark
+    text: str | None
+    tools: tuple[ToolSpec, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """Where a run is looked at. Answering tool calls may give a new one."""
+
+    thread_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """The run goes on. `retry_after` is the service's wish in seconds; `state` its own word for it."""
+
+    state: str
+    retry_after: float | None = None
+    text: str = ""
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsTools:
+    """The run waits for these calls to be answered, all in one submission."""
+
+    calls: tuple[ToolCall, ...]
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The agent's answer. `cut` says that the service ended it early, at a token limit."""
+
+    text: str
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run is over and this is what it said."""
+
+    reply: Reply
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The run is over without an answer. `code` is the service's error code, `state` its final status."""
+
+    state: str
+    code: str = ""
+    retry_after: float | None = None
+
+
+Step = Working | NeedsTools | Finished | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a turn's earlier life left at the service: its run, only its message, or nothing."""
+
+    handle: Handle | None = None
+    message: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One delivery of an answer. `by_agent` marks words of the AI, which channels must label."""
+
+    text: str
+    by_agent: bool = False
+    buttons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A tool call as the store keeps it: committed as `started` before the call, `done` with its output."""
+
+    call_id: str
+    attempt: str
+    round: int
+    position: int
+    name: str
+    once: bool
+    state: Literal["started", "done", "unknown"]
+    output: str | None = None
+    error: str | None = None
+    started_at: float = 0.0
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted message on its way into the inbox."""
+
+    message: Message
+    lane: str
+    control: Control | None = None
+    command: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What `Inbox.accept` did. `turn` is the row's id; `fresh` is False for a redelivery."""
+
+    turn: int
+    fresh: bool
+    interrupted: Interrupt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A turn taken by this process, read in the claim's own transaction."""
+
+    turn: int
+    lane: str
+    stamped: int
+    generation: int
+    messages: tuple[Message, ...]
+    control: Control | None
+    effect: JsonObject
+    steps: JsonObject
+    attempts: int
+    accepted_at: float
+    thread: Thread | None
+    interrupt: Interrupt | None
+    leased_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The heartbeat's answer for one turn: `owned` False means that the lease was lost."""
+
+    turn: int
+    owned: bool
+    interrupt: Interrupt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadUse:
+    """What a turn's final write adds to its thread."""
+
+    thread: int
+    messages: int
+    prompt_tokens: int
+    summary: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A turn's final write."""
+
+    ended: Ended
+    keep_text: bool = False
+    error: str | None = None
+    use: ThreadUse | None = None
+
+
+_REFERENCE_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_REFERENCE_BITS = 30
+_REFERENCE_FACTOR = 0x2545F491
+_REFERENCE_MASK = 0x15A4E35
+
+
+def reference_of(turn: int) -> str:
+    """The reference of a turn, such as 7F3K-2Q: a one-to-one scramble of its id, unique for 2**30 turns."""
+    value = ((turn * _REFERENCE_FACTOR) ^ _REFERENCE_MASK) % (1 << _REFERENCE_BITS)
+    digits = "".join(_REFERENCE_DIGITS[(value >> shift) & 31] for shift in range(25, -1, -5))
+    return f"{digits[:4]}-{digits[4:]}"
+
+
+def turn_of(reference: str) -> int:
+    """The turn's id (below 2**30) that a reference was made from.
+
+    Case, the dash and the letters that look like digits (O, I, L) are forgiven.
+
+    Raises:
+        ValueError: it is not six letters and digits.
+    """
+    cleaned = reference.upper().replace("-", "").replace("O", "0").replace("I", "1").replace("L", "1").strip()
+    if len(cleaned) != 6 or any(c not in _REFERENCE_DIGITS for c in cleaned):
+        raise ValueError(f"{reference!r} is not a reference; it looks like 7F3K-2Q.")
+    value = 0
+    for digit in cleaned:
+        value = value << 5 | _REFERENCE_DIGITS.index(digit)
+    inverse = pow(_REFERENCE_FACTOR, -1, 1 << _REFERENCE_BITS)
+    return ((value ^ _REFERENCE_MASK) * inverse) % (1 << _REFERENCE_BITS)
+
+
+def texts_of(messages: Sequence[Message]) -> str:
+    """The words of messages that became one turn, in order."""
+    return "\n\n".join(m.text for m in messages if m.text)
+
+
+def without_none(values: Mapping[str, Json]) -> JsonObject:
+    """The mapping less the keys that hold None."""
+    return {k: v for k, v in values.items() if v is not None}
