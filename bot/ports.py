@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -33,6 +33,13 @@ from bot.types import (
     ToolRow,
     ToolSpec,
 )
+
+
+Accept = Callable[[Message], Awaitable[Accepted]]
+"""What a channel calls with a verified message; when it returns, the message is on disk."""
+
+View = Callable[[str], Awaitable[JsonObject]]
+"""What the local page shows of a lane: its thread, its history, what runs and what waits."""
 
 
 class Clock(Protocol):

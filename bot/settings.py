@@ -160,12 +160,21 @@ def load(env_file: Path | None = Path(".env"), **overrides: object) -> Settings:
     Raises:
         SettingsError: with every problem found, one line each.
     """
+    problems: list[str] = []
+    sound: dict[str, object] = {}
     try:
-        return Settings(_env_file=env_file, **overrides)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return _read(env_file, overrides)
     except ValidationError as error:
-        problems = [
-            f"{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: "
-            f"{problem['msg'].removeprefix('Value error, ')}."
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
-        raise SettingsError(problems) from None
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0])
+            problems.append(f"{name.upper()}: {problem['msg'].removeprefix('Value error, ')}.")
+            sound[name] = Settings.model_fields[name].default
+    try:  # what the variables say together, as if the broken ones were unset
+        _read(env_file, overrides | sound)
+    except SettingsError as error:
+        problems += error.problems
+    raise SettingsError(problems)
+
+
+def _read(env_file: Path | None, overrides: dict[str, object]) -> Settings:
+    return Settings(_env_file=env_file, **overrides)  # pyright: ignore[reportCallIssue, reportArgumentType]

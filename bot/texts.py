@@ -157,10 +157,6 @@ class Texts:
             lines += [f"Not loaded: {problem}" for problem in problems]
         return "\n".join(lines)
 
-    def tool_failed(self, tool: str, reference: str) -> str:
-        """To the agent."""
-        return f"{tool} failed ({reference}); result unknown. Say so; don't guess."
-
     def tool_effect_unknown(self, tool: str, reference: str) -> str:
         """To the agent."""
         return (

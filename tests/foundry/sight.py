@@ -1,0 +1,135 @@
+"""What a model is shown, and what it may do with it. A model knows nothing else: no ids, no clock, no other thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens spent on one step."""
+
+    prompt: int
+    completion: int
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.prompt + other.prompt, self.completion + other.completion)
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_token_details": {"cached_tokens": 0},
+        }
+
+
+@dataclass(frozen=True)
+class Call:
+    """A wish to have a function called. `raw` sends text that is not JSON, as models sometimes do."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    raw: str | None = None
+
+    @property
+    def text(self) -> str:
+        return json.dumps(dict(self.arguments), ensure_ascii=False) if self.raw is None else self.raw
+
+    def body(self, id: str) -> dict[str, Any]:
+        return {"id": id, "type": "function", "function": {"name": self.name, "arguments": self.text}}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """One round of function calls, to be answered together."""
+
+    calls: Sequence[Call]
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The run's last word."""
+
+    text: str
+    usage: Usage | None = None
+    annotations: Sequence[dict[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The run fails: most rate limits of the real service arrive so, not as a 429."""
+
+    code: str = "server_error"
+    message: str = "Sorry, something went wrong."
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """The run is cut off, with what had been written so far."""
+
+    reason: str = "max_completion_tokens"
+    text: str | None = None
+
+
+Act = Calls | Answer | Failure | Incomplete
+
+
+@dataclass(frozen=True)
+class Output:
+    """A call of this run, with what came back."""
+
+    call_id: str
+    call: Call
+    output: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """One message of the thread. `opening`: it was there when the thread was made."""
+
+    role: str
+    text: str
+    metadata: Mapping[str, str]
+    opening: bool = False
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Everything a model sees when its turn comes."""
+
+    instructions: str
+    messages: Sequence[Said]
+    rounds: Sequence[Sequence[Output]]
+    """This run's answered calls, round by round."""
+    tools: Sequence[Mapping[str, Any]]
+    """The functions on offer: name, description, parameters."""
+
+    @property
+    def outputs(self) -> list[Output]:
+        return [output for round in self.rounds for output in round]
+
+    @property
+    def asked(self) -> list[str]:
+        """What the user said since the assistant last spoke; never the background a thread was opened with."""
+        fresh: list[str] = []
+        for said in reversed(self.messages):
+            if said.role != "user" or said.opening:
+                break
+            fresh.insert(0, said.text)
+        if not fresh:
+            fresh = [said.text for said in self.messages if said.role == "user"][-1:]
+        return fresh
+
+    def usage(self, written: str) -> Usage:
+        """A token for every four characters, so that long threads cost more than short ones."""
+        read = len(self.instructions) + sum(len(said.text) for said in self.messages)
+        read += sum(len(output.call.text) + len(output.output) for output in self.outputs)
+        return Usage(read // 4 + 1, len(written) // 4 + 1)
+
+
+Model = Callable[[Sight], Act]

@@ -1,0 +1,263 @@
+"""What the service keeps: assistants, threads with their messages, runs with their steps, files."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .clock import Clock
+from .errors import not_found
+from .faults import Fate
+from .sight import Call, Output, Usage
+
+_ALPHABET = string.ascii_letters + string.digits
+ACTIVE = frozenset({"queued", "in_progress", "requires_action", "cancelling"})
+
+
+def new_id(prefix: str) -> str:
+    """Random, not counted: a restarted server must not hand out an id that somebody still holds."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+@dataclass
+class Assistant:
+    id: str
+    created_at: int
+    settings: dict[str, Any]
+    metadata: dict[str, str]
+
+    def body(self) -> dict[str, Any]:
+        kept = self.settings
+        return {
+            "id": self.id,
+            "object": "assistant",
+            "created_at": self.created_at,
+            "name": kept.get("name"),
+            "description": kept.get("description"),
+            "model": kept["model"],
+            "instructions": kept.get("instructions"),
+            "tools": kept.get("tools") or [],
+            "top_p": kept.get("top_p", 1.0),
+            "temperature": kept.get("temperature", 1.0),
+            "tool_resources": kept.get("tool_resources") or {},
+            "metadata": self.metadata,
+            "response_format": kept.get("response_format", "auto"),
+        }
+
+
+@dataclass
+class Message:
+    id: str
+    created_at: int
+    thread_id: str
+    role: str
+    content: list[dict[str, Any]]
+    metadata: dict[str, str]
+    attachments: list[Any] = field(default_factory=list[Any])
+    assistant_id: str | None = None
+    run_id: str | None = None
+    opening: bool = False
+    """Made with the thread: background for the model, not something just asked."""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(part["text"]["value"] for part in self.content if part["type"] == "text")
+
+    def body(self) -> dict[str, Any]:
+        # The real service leaves out status, completed_at and incomplete_*, whatever the SDK's model says.
+        return {
+            "id": self.id,
+            "object": "thread.message",
+            "created_at": self.created_at,
+            "assistant_id": self.assistant_id,
+            "thread_id": self.thread_id,
+            "run_id": self.run_id,
+            "role": self.role,
+            "content": self.content,
+            "attachments": self.attachments,
+            "metadata": self.metadata,
+        }
+
+
+@dataclass
+class Step:
+    id: str
+    created_at: int
+    run: Run
+    details: dict[str, Any]
+    status: str = "in_progress"
+    completed_at: int | None = None
+    cancelled_at: int | None = None
+    failed_at: int | None = None
+    last_error: dict[str, str] | None = None
+    usage: Usage | None = None
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "thread.run.step",
+            "created_at": self.created_at,
+            "run_id": self.run.id,
+            "assistant_id": self.run.assistant_id,
+            "thread_id": self.run.thread_id,
+            "type": self.details["type"],
+            "status": self.status,
+            "cancelled_at": self.cancelled_at,
+            "completed_at": self.completed_at,
+            # The service says expires_at, the SDK's model expired_at.
+            "expires_at": self.run.expires_at,
+            "failed_at": self.failed_at,
+            "last_error": self.last_error,
+            "step_details": self.details,
+            "usage": self.usage.body() if self.usage else None,
+        }
+
+
+@dataclass
+class Run:
+    id: str
+    created_at: int
+    thread_id: str
+    assistant_id: str
+    settings: dict[str, Any]
+    """model, instructions, tools and the rest as this run uses them."""
+    metadata: dict[str, str]
+    phase_began: float
+    expires_at: int | None
+    status: str = "queued"
+    started_at: int | None = None
+    cancelled_at: int | None = None
+    failed_at: int | None = None
+    completed_at: int | None = None
+    last_error: dict[str, str] | None = None
+    incomplete_details: dict[str, str] | None = None
+    usage: Usage | None = None
+    pending: list[tuple[str, Call]] = field(default_factory=list[tuple[str, Call]])
+    rounds: list[list[Output]] = field(default_factory=list[list[Output]])
+    steps: list[Step] = field(default_factory=list[Step])
+    fates: list[Fate] = field(default_factory=list[Fate])
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+    def fate(self, kind: str) -> Fate | None:
+        """What a test has decided for this run, if anything of this kind."""
+        return next((fate for fate in self.fates if fate.kind == kind), None)
+
+    def body(self) -> dict[str, Any]:
+        own = {name: value for name, value in self.settings.items() if name != "additional_instructions"}
+        return {
+            "id": self.id,
+            "object": "thread.run",
+            "created_at": self.created_at,
+            "assistant_id": self.assistant_id,
+            "thread_id": self.thread_id,
+            "status": self.status,
+            "started_at": self.started_at,
+            "expires_at": self.expires_at,
+            "cancelled_at": self.cancelled_at,
+            "failed_at": self.failed_at,
+            "completed_at": self.completed_at,
+            "required_action": self._required_action(),
+            "last_error": self.last_error,
+            **own,
+            "metadata": self.metadata,
+            "incomplete_details": self.incomplete_details,
+            "usage": self.usage.body() if self.usage else None,
+        }
+
+    def _required_action(self) -> dict[str, Any] | None:
+        if self.status != "requires_action":
+            return None
+        calls = [call.body(id) for id, call in self.pending]
+        return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": calls}}
+
+
+_Kept = TypeVar("_Kept", Message, Run)
+
+
+@dataclass
+class Thread:
+    id: str
+    created_at: int
+    metadata: dict[str, str]
+    tool_resources: dict[str, Any] = field(default_factory=dict[str, Any])
+    messages: list[Message] = field(default_factory=list[Message])
+    runs: list[Run] = field(default_factory=list[Run])
+
+    @property
+    def active_run(self) -> Run | None:
+        return next((run for run in reversed(self.runs) if run.active), None)
+
+    def message(self, id: str) -> Message:
+        return _find(self.messages, id, "message")
+
+    def run(self, id: str) -> Run:
+        return _find(self.runs, id, "run")
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "thread",
+            "created_at": self.created_at,
+            "metadata": self.metadata,
+            "tool_resources": self.tool_resources,
+        }
+
+
+@dataclass
+class File:
+    id: str
+    created_at: int
+    filename: str
+    purpose: str
+    content: bytes
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "file",
+            "bytes": len(self.content),
+            "created_at": self.created_at,
+            "filename": self.filename,
+            "purpose": self.purpose,
+            "status": "processed",
+        }
+
+
+def _find(items: list[_Kept], id: str, noun: str) -> _Kept:
+    for item in items:
+        if item.id == id:
+            return item
+    raise not_found(noun, id)
+
+
+class State:
+    """Everything the service knows, in memory."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.assistants: dict[str, Assistant] = {}
+        self.threads: dict[str, Thread] = {}
+        self.files: dict[str, File] = {}
+
+    def now(self) -> int:
+        return int(self.clock.time())
+
+    def assistant(self, id: str) -> Assistant:
+        if id not in self.assistants:
+            raise not_found("assistant", id)
+        return self.assistants[id]
+
+    def thread(self, id: str) -> Thread:
+        if id not in self.threads:
+            raise not_found("thread", id)
+        return self.threads[id]
+
+    def file(self, id: str) -> File:
+        if id not in self.files:
+            raise not_found("file", id)
+        return self.files[id]
