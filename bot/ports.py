@@ -12,6 +12,7 @@ from bot.types import (
     Caller,
     Carried,
     Claim,
+    Ended,
     Ending,
     Entry,
     Found,
@@ -33,7 +34,6 @@ from bot.types import (
     ToolRow,
     ToolSpec,
 )
-
 
 Accept = Callable[[Message], Awaitable[Accepted]]
 """What a channel calls with a verified message; when it returns, the message is on disk."""
@@ -77,6 +77,11 @@ class Agent(Protocol):
     @property
     def start_timeout(self) -> float:
         """Seconds after which a start that was cut off can no longer take effect at the service."""
+        ...
+
+    @property
+    def first_look(self) -> float:
+        """Seconds after a start, or an answer, before looking is worth a request."""
         ...
 
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
@@ -218,8 +223,8 @@ class InboxStore(Protocol):
         """
         ...
 
-    async def save(self, turn: int, owner: str, step: str, value: Json) -> None:
-        """Save one step."""
+    async def save(self, turn: int, owner: str, steps: JsonObject) -> None:
+        """Save the turn's steps."""
         ...
 
     async def release(self, turn: int, owner: str, delay: float, error: str, *, counted: bool) -> None:
@@ -238,24 +243,40 @@ class InboxStore(Protocol):
         """Seconds until a turn that waits for its time may be claimed; None if none waits."""
         ...
 
-    async def tools_started(self, turn: int, owner: str, rows: Sequence[ToolRow]) -> None:
+
+class ToolCallStore(Protocol):
+    """The tool calls of turns. A write raises `LostLease` where `owner` does not hold the turn."""
+
+    async def started(self, turn: int, owner: str, rows: Sequence[ToolRow]) -> None:
         """Commit `started` rows of one round, before the calls."""
         ...
 
-    async def tool_ended(self, turn: int, owner: str, call_id: str, output: ToolOutput, state: str) -> None:
-        """Commit a call's output, before its submission."""
+    async def ended(self, turn: int, owner: str, outputs: Sequence[ToolOutput]) -> None:
+        """Commit outputs, before their submission."""
         ...
 
-    async def tool_rows(self, turn: int) -> list[ToolRow]:
+    async def rows(self, turn: int) -> list[ToolRow]:
         """The calls of a turn, in order."""
         ...
 
-    async def last_unanswered(self, lane: str, person: str) -> tuple[int, Message] | None:
-        """The person's last message that ended in an apology or went stale, while its words are kept."""
+
+class TurnRecords(Protocol):
+    """What is asked of turns from outside their running."""
+
+    async def last_unanswered(self, lane: str, person: str) -> tuple[int, list[Message]] | None:
+        """The person's last turn and its messages that ended in an apology or went stale, while the words are kept."""
         ...
 
     async def forget_text(self, turn: int) -> None:
         """Erase the words kept with a turn that has ended."""
+        ...
+
+    async def ended(self, turns: Sequence[int]) -> dict[int, Ended]:
+        """How these turns ended; those that did not are left out."""
+        ...
+
+    async def busy(self, lane: str) -> tuple[int | None, int]:
+        """The turn that runs in a lane, and how many messages wait."""
         ...
 
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
@@ -274,9 +295,7 @@ class ThreadStore(Protocol):
         """The lane and its current thread; None before its first message."""
         ...
 
-    async def open(
-        self, turn: int, owner: str, thread: Thread, *, carried: str, previous: int | None
-    ) -> Thread:
+    async def open(self, turn: int, owner: str, thread: Thread, *, carried: str) -> Thread:
         """Save a new thread and make it the lane's current one, if the turn is held and the generation stands.
 
         Raises:
@@ -339,8 +358,23 @@ class History(Protocol):
         ...
 
 
-class Store(InboxStore, ThreadStore, History, Protocol):
-    """One database behind the three."""
+class Store(Protocol):
+    """One database behind them all."""
+
+    @property
+    def inbox(self) -> InboxStore: ...
+    @property
+    def tool_calls(self) -> ToolCallStore: ...
+    @property
+    def records(self) -> TurnRecords: ...
+    @property
+    def threads(self) -> ThreadStore: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def sole(self) -> bool:
+        """Whether no other process can run turns on it."""
+        ...
 
     async def ping(self) -> None:
         """Raise `ServiceUnavailable` if the database does not answer."""

@@ -62,6 +62,9 @@ class Texts:
     def thread_lost(self) -> str:
         return "_Our earlier thread no longer exists; I answered without it._"
 
+    def no_words(self) -> str:
+        return "_The agent ended without words._"
+
     def cut_short(self) -> str:
         return "_This answer was cut at its length limit. Say **go on** for the rest._"
 
@@ -69,7 +72,10 @@ class Texts:
         return "Done: new conversation. **undo** works for 10 minutes."
 
     def interrupted(self, stopped: bool, dropped: int) -> str:
-        done = [*(["stopped one answer"] if stopped else []), *([f"dropped {plural(dropped, 'message')}"] if dropped else [])]
+        done = [
+            *(["stopped one answer"] if stopped else []),
+            *([f"dropped {plural(dropped, 'message')}"] if dropped else []),
+        ]
         return f"I {' and '.join(done)}." if done else ""
 
     def undone(self) -> str:
@@ -87,10 +93,6 @@ class Texts:
         if effects:
             words.append(f"Already done: {', '.join(effects)}.")
         return " ".join(words)
-
-    def withdrawn(self) -> str:
-        """To the agent, with the next run."""
-        return "The person withdrew the previous question before it was answered. Do not answer it now."
 
     def apology(self, reference: str) -> str:
         return f"Sorry, I couldn't answer. Say **retry**. Reference {reference}."

@@ -95,7 +95,7 @@ class Interrupt(StrEnum):
 
 
 class Ended(StrEnum):
-    """How a turn ended. Every one but DROPPED, MERGED and STOPPED was told to the person by the turn itself."""
+    """How a turn ended. All but DROPPED, MERGED and STOPPED were told to the person by the turn itself."""
 
     ANSWERED = "answered"
     COMMAND = "command"
@@ -139,7 +139,7 @@ class Thread:
     prompt_tokens: int = 0
     previous_id: int | None = None
     summary: str | None = None
-    stuck: bool = False
+    unusable: ThreadReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """What is given back to the agent for one call. `error` names the kind of failure, None where it worked."""
+    """What is given back to the agent for one call. `error` names the kind of failure, None if it worked."""
 
     call_id: str
     output: str
@@ -340,21 +340,26 @@ class ToolRow:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One accepted message on its way into the inbox."""
+    """One accepted message on its way into the inbox. `joins`: may become one turn with its neighbours."""
 
     message: Message
     lane: str
     control: Control | None = None
-    command: bool = False
+    joins: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What `Inbox.accept` did. `turn` is the row's id; `fresh` is False for a redelivery."""
+    """What accepting did. `turn` is the row's id; `fresh` is False for a redelivery.
+
+    Of a control: which running turns it interrupted, how many waiting messages it dropped, the generation.
+    """
 
     turn: int
     fresh: bool
-    interrupted: Interrupt | None = None
+    interrupted: tuple[int, ...] = ()
+    generation: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +378,6 @@ class Claim:
     accepted_at: float
     thread: Thread | None
     interrupt: Interrupt | None
-    leased_for: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +404,7 @@ class Ending:
     """A turn's final write."""
 
     ended: Ended
+    steps: JsonObject
     keep_text: bool = False
     error: str | None = None
     use: ThreadUse | None = None

@@ -15,8 +15,16 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 def kind(value: object) -> str:
     """A JSON type in the words of the service."""
-    names = {dict: "an object", list: "an array", bool: "a boolean", int: "an integer", str: "a string"}
-    return "null" if value is None else names.get(type(value), "a decimal")
+    names: dict[type, str] = {
+        type(None): "null",
+        dict: "an object",
+        list: "an array",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a decimal",
+        str: "a string",
+    }
+    return names[type(value)]
 
 
 def wrong_type(param: str, expected: str, got: object) -> Exception:
@@ -70,7 +78,11 @@ def message(value: object, param: str = "") -> tuple[str, list[dict[str, Any]], 
     prefix = f"{param}." if param else ""
     role = body.get("role")
     if role is None:
-        raise invalid(f"Missing required parameter: '{prefix}role'.", param=f"{prefix}role", code="missing_required_parameter")
+        raise invalid(
+            f"Missing required parameter: '{prefix}role'.",
+            param=f"{prefix}role",
+            code="missing_required_parameter",
+        )
     if role not in ("user", "assistant"):
         raise invalid(
             f"Invalid value: '{role}'. Supported values are: 'user' and 'assistant'.",
@@ -99,7 +111,9 @@ def _content(value: object, param: str) -> list[dict[str, Any]]:
             raise wrong_type(f"{param}.text", "a string", text)
         if len(text) > MAX_TEXT:
             raise invalid(
-                f"The content of the message exceeds {MAX_TEXT} characters.", param=param, code="content_size_exceeded"
+                f"The content of the message exceeds {MAX_TEXT} characters.",
+                param=param,
+                code="content_size_exceeded",
             )
         parts.append({"type": "text", "text": {"value": text, "annotations": []}})
     if not parts or all(part["type"] == "text" and not part["text"]["value"] for part in parts):

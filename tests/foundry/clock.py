@@ -37,6 +37,7 @@ class ManualClock:
     def __init__(self, start: float = 1_795_000_000.0) -> None:
         self._now = start
         self._order = itertools.count()
+        self._fell_asleep = asyncio.Event()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def time(self) -> float:
@@ -44,7 +45,7 @@ class ManualClock:
 
     @property
     def sleepers(self) -> int:
-        """How many are waiting: lets a test know that a slow request has reached the server."""
+        """How many are waiting, slow requests above all."""
         return sum(not future.done() for _, _, future in self._sleepers)
 
     async def sleep(self, seconds: float) -> None:
@@ -52,7 +53,15 @@ class ManualClock:
             return
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))
+        self._fell_asleep.set()
         await future
+
+    async def until_asleep(self, count: int = 1, timeout: float = 10.0) -> None:
+        """Wait until as many are asleep. Raises TimeoutError after `timeout` seconds of real time."""
+        async with asyncio.timeout(timeout):
+            while self.sleepers < count:
+                self._fell_asleep.clear()
+                await self._fell_asleep.wait()
 
     def advance(self, seconds: float) -> None:
         """Move time on and wake whoever has slept long enough."""

@@ -1,7 +1,7 @@
 """Refusals, in the shapes in which the real service sends them.
 
-The agent API itself answers like the Assistants API it grew out of (`type`, `param`, `code: null`); what stands in
-front of it (identity, permissions, api-version) answers with Azure's `code` and `message` only.
+The agent API itself answers like the Assistants API it grew out of (`type`, `param`, `code: null`); what
+stands in front of it (identity, permissions, api-version) answers with Azure's `code` and `message` only.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ def azure(status: int, code: str, message: str, headers: dict[str, str] | None =
     return ServiceError(status, {"error": {"code": code, "message": message}}, headers)
 
 
-def not_found(noun: str, id: str) -> ServiceError:
-    return invalid(f"No {noun} found with id '{id}'.", status=404)
+def not_found(noun: str, object_id: str) -> ServiceError:
+    return invalid(f"No {noun} found with id '{object_id}'.", status=404)
 
 
-def unauthorized(message: str = "Access token is missing, invalid, audience is incorrect, or has expired.") -> ServiceError:
+def unauthorized(
+    message: str = "Access token is missing, invalid, audience is incorrect, or has expired.",
+) -> ServiceError:
     return azure(401, "Unauthorized", message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
@@ -54,7 +56,9 @@ def forbidden() -> ServiceError:
     return azure(403, "AuthenticationTypeDisabled", "Public access is disabled. Please configure private endpoint.")
 
 
-def by_status(status: int, retry_after: float | None = None, code: str | None = None, message: str | None = None) -> ServiceError:
+def by_status(
+    status: int, retry_after: float | None = None, code: str | None = None, message: str | None = None
+) -> ServiceError:
     """The usual body for a status, with its Retry-After where one is asked for."""
     usual = {
         404: ("NotFound", "Resource not found"),
@@ -68,6 +72,8 @@ def by_status(status: int, retry_after: float | None = None, code: str | None = 
     }
     default_code, default_message = usual.get(status, ("error", f"Injected {status}"))
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    if status == 400:
+        return invalid(message or "Bad request", code=code)
     if status == 401:
         return unauthorized(message) if message else unauthorized()
     return azure(status, code or default_code, message or default_message, headers)

@@ -41,9 +41,9 @@ class Fate:
 class Fault:
     """One thing that goes wrong.
 
-    `method` and `path` say which requests: the path counts from the project (`/threads/*/runs`), `*` is one segment,
-    `**` any number. The kinds that begin with run_ or cancel_ are decided when a run is created; their path, unless
-    given, is every way to create one.
+    `method` and `path` say which requests: the path counts from the project (`/threads/*/runs`), `*` is one
+    segment, `**` any number. The kinds that begin with run_ or cancel_ are decided when a run is created;
+    their path, unless given, is every way to create one.
     """
 
     kind: Kind
@@ -130,7 +130,7 @@ class Faults:
         return list(self._waiting)
 
     def strike(self, method: str, path: str) -> Fault | None:
-        """The fault for this request's transport, if any: the first that matches is used up, the rest wait."""
+        """What strikes this request, if anything: the first fault that matches; the rest wait."""
         return next((f for f in self._waiting if f.kind not in RUN_KINDS and f.take(method, path)), None)
 
     def fates(self, method: str, path: str) -> list[Fate]:

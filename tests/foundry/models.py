@@ -15,7 +15,9 @@ from .sight import Act, Answer, Call, Calls, Failure, Incomplete, Model, Sight
 __all__ = ["MODELS", "Script", "default", "echo", "recall", "summariser", "tool_user"]
 
 _REMEMBER = re.compile(r"\bremember(?:\s+that)?[:\s]\s*(.+)", re.IGNORECASE)
-_QUESTION = re.compile(r"\bwhat(?:'s|\s+is|\s+are|\s+was)\s+my\s+([\w -]{1,40}?)\s*(?:[?.!,]|$)", re.IGNORECASE | re.MULTILINE)
+_QUESTION = re.compile(
+    r"\bwhat(?:'s|\s+is|\s+are|\s+was)\s+my\s+([\w -]{1,40}?)\s*(?:[?.!,]|$)", re.IGNORECASE | re.MULTILINE
+)
 _ANYTHING = re.compile(r"\bwhat do you (?:remember|recall|know)\b", re.IGNORECASE)
 _OWN = re.compile(r"\bmy\s+([\w -]{1,40}?)\s+(?:is|are)\s+(\w[^\n;,!?]*)", re.IGNORECASE)
 _CARRIED = re.compile(r"^\s*(?:[-*•]|I recall:|I will remember:)\s+(.+)$", re.MULTILINE)
@@ -44,26 +46,31 @@ class Script:
 
     @classmethod
     def parse(cls, steps: Iterable[Mapping[str, Any]], *, each_run: bool = False) -> Script:
-        """From JSON: `{"answer": text}`, `{"calls": [{"name", "arguments"}]}`, `{"failure": {...}}`, `{"incomplete": {...}}`.
+        """From JSON. Raises ValueError for a step that is none of these:
 
-        Raises ValueError for anything else.
+        `{"answer": text}`, `{"calls": [{"name", "arguments"}]}`, `{"failure": {"code", "message"}}`,
+        `{"incomplete": {"reason", "text"}}`.
+
         """
         return cls([_step(step) for step in steps], each_run=each_run)
 
 
 def _step(step: Mapping[str, Any]) -> Act:
-    match dict(step):
-        case {"answer": str(text)}:
-            return Answer(text)
-        case {"calls": list(calls)}:
-            wanted = cast(list[dict[str, Any]], calls)
+    if len(step) != 1:
+        raise ValueError(f"not a step of a script: {step}")
+    ((kind, value),) = step.items()
+    match kind:
+        case "answer":
+            return Answer(str(value))
+        case "calls":
+            wanted = cast(list[dict[str, Any]], value)
             return Calls([Call(call["name"], call.get("arguments", {}), call.get("raw")) for call in wanted])
-        case {"failure": dict(failure)}:
-            return Failure(**cast(dict[str, str], failure))
-        case {"incomplete": dict(incomplete)}:
-            return Incomplete(**cast(dict[str, str], incomplete))
-        case other:
-            raise ValueError(f"not a step of a script: {other}")
+        case "failure":
+            return Failure(**value)
+        case "incomplete":
+            return Incomplete(**value)
+        case _:
+            raise ValueError(f"not a step of a script: {step}")
 
 
 def echo(sight: Sight) -> Act:
@@ -78,7 +85,10 @@ def facts(sight: Sight) -> list[str]:
         for own in _OWN.finditer(text):
             subject = own[1].lower()
             found[f"my {subject}"] = f"my {subject} is {own[2].strip().rstrip('.')}"
-        for free in [*_REMEMBER.findall(text), *(fact for line in _CARRIED.findall(text) for fact in line.split("; "))]:
+        for free in [
+            *_REMEMBER.findall(text),
+            *(fact for line in _CARRIED.findall(text) for fact in line.split("; ")),
+        ]:
             fact = str(free).strip().rstrip(".?!")
             if fact and not _OWN.search(fact) and fact.lower() != "nothing":
                 found.setdefault(fact.lower(), fact)
@@ -86,14 +96,12 @@ def facts(sight: Sight) -> list[str]:
 
 
 def recall(sight: Sight) -> Act:
-    """Keeps what it is told to remember, for as long as the thread (or a summary carried into it) holds it."""
+    """Keeps what it is told to remember, while the thread (or a summary carried into it) holds it."""
     known = facts(sight)
     asked = "\n".join(sight.asked)
-    question = None
-    for question in _QUESTION.finditer(asked):
-        pass
-    if question:
-        subject = question[1].lower()
+    questions = _QUESTION.findall(asked)
+    if questions:
+        subject = str(questions[-1]).lower()
         answers = [fact for fact in known if fact.startswith(f"my {subject} is ")]
         return Answer(f"I recall: {answers[0]}." if answers else f"I recall nothing about your {subject}.")
     told = _REMEMBER.findall(asked)
@@ -109,20 +117,23 @@ def summariser(sight: Sight) -> Act:
 
 
 def tool_user(sight: Sight) -> Act:
-    """Calls what it is told to: `use clock city=Oslo and use roll sides=6` is one round of two calls, `then` begins the next."""
+    """Calls what it is told to.
+
+    `use clock city=Oslo and use roll sides=6` is one round of two calls; `then` begins the next round.
+    """
     offered = {str(tool["name"]): tool for tool in sight.tools}
     rounds = wanted(sight)
-    flat = [name for round in rounds for name, _ in round]
+    flat = [name for uses in rounds for name, _ in uses]
     unknown = [name for name in flat if name not in offered]
     if unknown:
         return Answer(f"I have no tool called {unknown[0]}.")
     if not flat:
         return Answer("I was not told to use a tool.")
     done = len(sight.outputs)
-    for round in rounds:
-        if done < len(round):
-            return Calls([Call(name, _arguments(text, offered[name])) for name, text in round[done:]])
-        done -= len(round)
+    for uses in rounds:
+        if done < len(uses):
+            return Calls([Call(name, _arguments(text, offered[name])) for name, text in uses[done:]])
+        done -= len(uses)
     return Answer("\n".join(f"{output.call.name}: {output.output}" for output in sight.outputs))
 
 
@@ -133,7 +144,7 @@ def wanted(sight: Sight) -> list[list[tuple[str, str]]]:
         for text in sight.asked
         for part in re.split(r"\bthen\b", text, flags=re.IGNORECASE)
     ]
-    return [round for round in rounds if round]
+    return [uses for uses in rounds if uses]
 
 
 def _arguments(text: str, tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +174,7 @@ def default(sight: Sight) -> Act:
     if _SUMMARISE.search(sight.instructions) or (asked and _SUMMARISE.search(asked[-1])):
         return summariser(sight)
     offered = {str(tool["name"]) for tool in sight.tools}
-    named = any(name in offered for round in wanted(sight) for name, _ in round)
+    named = any(name in offered for uses in wanted(sight) for name, _ in uses)
     if sight.outputs or named or any(text.lower().startswith("use ") for text in asked):
         return tool_user(sight)
     text = "\n".join(asked)

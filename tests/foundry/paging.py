@@ -23,7 +23,9 @@ def page(items: Sequence[Listed], query: Mapping[str, str]) -> dict[str, Any]:
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise invalid(
-            f"Invalid value: '{order}'. Supported values are: 'asc' and 'desc'.", param="order", code="invalid_value"
+            f"Invalid value: '{order}'. Supported values are: 'asc' and 'desc'.",
+            param="order",
+            code="invalid_value",
         )
     listed = list(items) if order == "asc" else list(reversed(items))
     after, before = query.get("after"), query.get("before")
@@ -63,8 +65,8 @@ def _limit(text: str | None) -> int:
     return limit
 
 
-def _place(listed: Sequence[Listed], id: str, param: str) -> int:
+def _place(listed: Sequence[Listed], cursor: str, param: str) -> int:
     for place, item in enumerate(listed):
-        if item.id == id:
+        if item.id == cursor:
             return place
-    raise invalid(f"Invalid '{param}': no object found with id '{id}'.", param=param)
+    raise invalid(f"Invalid '{param}': no object found with id '{cursor}'.", param=param)

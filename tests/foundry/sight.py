@@ -1,4 +1,4 @@
-"""What a model is shown, and what it may do with it. A model knows nothing else: no ids, no clock, no other thread."""
+"""What a model is shown, and what it may do. It knows nothing else: no ids, no clock, no other thread."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Call:
     def text(self) -> str:
         return json.dumps(dict(self.arguments), ensure_ascii=False) if self.raw is None else self.raw
 
-    def body(self, id: str) -> dict[str, Any]:
-        return {"id": id, "type": "function", "function": {"name": self.name, "arguments": self.text}}
+    def body(self, call_id: str) -> dict[str, Any]:
+        return {"id": call_id, "type": "function", "function": {"name": self.name, "arguments": self.text}}
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,20 @@ class Output:
     output: str
 
 
+OPENING = -1
+
+
 @dataclass(frozen=True)
 class Said:
-    """One message of the thread. `opening`: it was there when the thread was made."""
+    """One message of the thread.
+
+    Messages of one `batch` came between the same two runs, so they were said together; OPENING: with the thread.
+    """
 
     role: str
     text: str
     metadata: Mapping[str, str]
-    opening: bool = False
+    batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,19 +117,15 @@ class Sight:
 
     @property
     def outputs(self) -> list[Output]:
-        return [output for round in self.rounds for output in round]
+        return [output for outputs in self.rounds for output in outputs]
 
     @property
     def asked(self) -> list[str]:
-        """What the user said since the assistant last spoke; never the background a thread was opened with."""
-        fresh: list[str] = []
-        for said in reversed(self.messages):
-            if said.role != "user" or said.opening:
-                break
-            fresh.insert(0, said.text)
-        if not fresh:
-            fresh = [said.text for said in self.messages if said.role == "user"][-1:]
-        return fresh
+        """What the user said for this run; nothing left from a failed one, nor what the thread was opened with."""
+        said = [message for message in self.messages if message.role == "user"]
+        latest = max((message.batch for message in said), default=OPENING)
+        texts = [message.text for message in said if message.batch == latest]
+        return texts[-1:] if latest == OPENING else texts
 
     def usage(self, written: str) -> Usage:
         """A token for every four characters, so that long threads cost more than short ones."""

@@ -58,8 +58,8 @@ class Message:
     attachments: list[Any] = field(default_factory=list[Any])
     assistant_id: str | None = None
     run_id: str | None = None
-    opening: bool = False
-    """Made with the thread: background for the model, not something just asked."""
+    batch: int = 0
+    """How many runs the thread had had: what was said together has the same number."""
 
     @property
     def text(self) -> str:
@@ -147,6 +147,9 @@ class Run:
         """What a test has decided for this run, if anything of this kind."""
         return next((fate for fate in self.fates if fate.kind == kind), None)
 
+    def step(self, object_id: str) -> Step:
+        return _find(self.steps, object_id, "run step")
+
     def body(self) -> dict[str, Any]:
         own = {name: value for name, value in self.settings.items() if name != "additional_instructions"}
         return {
@@ -172,11 +175,11 @@ class Run:
     def _required_action(self) -> dict[str, Any] | None:
         if self.status != "requires_action":
             return None
-        calls = [call.body(id) for id, call in self.pending]
+        calls = [call.body(call_id) for call_id, call in self.pending]
         return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": calls}}
 
 
-_Kept = TypeVar("_Kept", Message, Run)
+_Kept = TypeVar("_Kept", Message, Run, Step)
 
 
 @dataclass
@@ -190,13 +193,14 @@ class Thread:
 
     @property
     def active_run(self) -> Run | None:
-        return next((run for run in reversed(self.runs) if run.active), None)
+        # A thread has one at most, and it is the last.
+        return self.runs[-1] if self.runs and self.runs[-1].active else None
 
-    def message(self, id: str) -> Message:
-        return _find(self.messages, id, "message")
+    def message(self, object_id: str) -> Message:
+        return _find(self.messages, object_id, "message")
 
-    def run(self, id: str) -> Run:
-        return _find(self.runs, id, "run")
+    def run(self, object_id: str) -> Run:
+        return _find(self.runs, object_id, "run")
 
     def body(self) -> dict[str, Any]:
         return {
@@ -228,11 +232,11 @@ class File:
         }
 
 
-def _find(items: list[_Kept], id: str, noun: str) -> _Kept:
+def _find(items: list[_Kept], object_id: str, noun: str) -> _Kept:
     for item in items:
-        if item.id == id:
+        if item.id == object_id:
             return item
-    raise not_found(noun, id)
+    raise not_found(noun, object_id)
 
 
 class State:
@@ -243,21 +247,28 @@ class State:
         self.assistants: dict[str, Assistant] = {}
         self.threads: dict[str, Thread] = {}
         self.files: dict[str, File] = {}
+        self.forgotten: dict[str, Thread] = {}
+        """Deleted threads. The API no longer knows them; tests may still look."""
 
     def now(self) -> int:
         return int(self.clock.time())
 
-    def assistant(self, id: str) -> Assistant:
-        if id not in self.assistants:
-            raise not_found("assistant", id)
-        return self.assistants[id]
+    def assistant(self, object_id: str) -> Assistant:
+        if object_id not in self.assistants:
+            raise not_found("assistant", object_id)
+        return self.assistants[object_id]
 
-    def thread(self, id: str) -> Thread:
-        if id not in self.threads:
-            raise not_found("thread", id)
-        return self.threads[id]
+    def thread(self, object_id: str) -> Thread:
+        if object_id not in self.threads:
+            raise not_found("thread", object_id)
+        return self.threads[object_id]
 
-    def file(self, id: str) -> File:
-        if id not in self.files:
-            raise not_found("file", id)
-        return self.files[id]
+    def file(self, object_id: str) -> File:
+        if object_id not in self.files:
+            raise not_found("file", object_id)
+        return self.files[object_id]
+
+    def forget(self, object_id: str) -> None:
+        """Delete a thread, if it is there."""
+        if object_id in self.threads:
+            self.forgotten[object_id] = self.threads.pop(object_id)

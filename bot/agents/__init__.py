@@ -1,0 +1,1 @@
+"""Agent services, one module a service; each implements `bot.ports.Agent`."""

@@ -1,0 +1,44 @@
+"""Where the Bot Framework is, and the one HTTP session that goes there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+
+MAX_CONNECTIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The public cloud, unless a test or a sovereign cloud says otherwise.
+
+    `loopback` lets serviceUrl be this machine; `ca_file` is trusted for `authority`.
+    """
+
+    metadata_url: str = "https://login.botframework.com/v1/.well-known/openidconfiguration"
+    issuer: str = "https://api.botframework.com"
+    authority: str = "https://login.microsoftonline.com"
+    scope: str = "https://api.botframework.com/.default"
+    loopback: bool = False
+    ca_file: str | None = None
+
+
+class Session:
+    """An aiohttp session, made when first needed since it belongs to the running loop. It keeps no cookies."""
+
+    def __init__(self) -> None:
+        self._open: aiohttp.ClientSession | None = None
+
+    def get(self) -> aiohttp.ClientSession:
+        """The session."""
+        if self._open is None:
+            self._open = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._open
+
+    async def close(self) -> None:
+        """Close it and its connections."""
+        if self._open is not None:
+            await self._open.close()

@@ -1,0 +1,112 @@
+"""POST /api/messages: verify the sender, store the message, acknowledge. Bad input is answered, never a 500."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import cast
+
+import aiohttp
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from bot.channels import invokes
+from bot.channels.activities import Ignored, Invoke, read
+from bot.channels.gate import Gate
+from bot.errors import BadRequest, ServiceUnavailable
+from bot.events import ActivityIgnored, Emit, Unexpected
+from bot.ports import Accept
+from bot.types import Json, JsonObject, Message
+
+PATH = "/api/messages"
+MAX_BODY = 256 * 1024
+BODY_TIMEOUT = 10.0
+"""Below the 15 s after which Teams delivers again."""
+
+
+class Endpoint:
+    """The inbound side of the channel."""
+
+    def __init__(self, gate: Gate, app_id: str, *, accept: Accept, emit: Emit) -> None:
+        self._gate = gate
+        self._app_id = app_id
+        self._accept = accept
+        self._emit = emit
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application."""
+        return [web.post(PATH, self._post)]
+
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            activity = await self._verified(request)
+            return await self._handled(activity)
+        except BadRequest as refusal:
+            return _problem(refusal.status, refusal.reason)
+        except ServiceUnavailable as fault:
+            # not 401: the platform delivers again what failed here, and drops what was refused
+            return _problem(503, f"Try again: {fault}.", fault.retry_after)
+
+    async def _verified(self, request: web.Request) -> JsonObject:
+        """The activity, once its sender is known and allowed to say it."""
+        if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+            raise BadRequest(415, "Content-Type must be application/json, without Content-Encoding.")
+        if (request.content_length or 0) > MAX_BODY:
+            raise BadRequest(413, f"The body is larger than {MAX_BODY} bytes.")
+        credentials = await self._gate.sender(request)
+        activity = _parsed(await _body(request))
+        self._gate.check(credentials, activity)
+        return activity
+
+    async def _handled(self, activity: JsonObject) -> web.Response:
+        arrival = read(activity, self._app_id)
+        match arrival:
+            case Message():
+                return await self._stored(arrival)
+            case Invoke():
+                answer = invokes.answer(arrival)
+                return web.json_response(answer.body, status=answer.status)
+            case Ignored(channel, kind):
+                self._emit(ActivityIgnored(reference="", lane="", channel=channel, kind=kind[:64]))
+                return web.Response(status=200)
+
+    async def _stored(self, message: Message) -> web.Response:
+        """202 says that it is on disk, so whatever keeps it from there must not be a 2xx."""
+        try:
+            await self._accept(message)
+        except Exception as fault:
+            self._emit(Unexpected(reference="", lane="", where="accept", error=type(fault).__name__))
+            return _problem(503, "The message could not be stored. Try again.")
+        return web.Response(status=202)
+
+
+async def _body(request: web.Request) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise BadRequest(413, f"The body is larger than {MAX_BODY} bytes.")
+    except TimeoutError:
+        raise BadRequest(400, f"The body did not arrive within {BODY_TIMEOUT:.0f} seconds.") from None
+    except (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError):
+        raise BadRequest(400, "The body was cut off.") from None
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> JsonObject:
+    try:
+        document: Json = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):  # nested a thousand deep, json gives up with the latter
+        raise BadRequest(400, "The body is not JSON.") from None
+    if not isinstance(document, dict):
+        raise BadRequest(400, "The body is not a JSON object.")
+    return cast("JsonObject", document)
+
+
+def _problem(status: int, reason: str, retry_after: float | None = None) -> web.Response:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if retry_after is not None:
+        headers["Retry-After"] = f"{retry_after:.0f}"
+    return web.json_response({"error": reason}, status=status, headers=headers)

@@ -1,0 +1,64 @@
+"""Answers to invokes: requests of the Teams client that the response itself must answer, in a form per name.
+
+The SDK's CloudAdapter cannot send any of them: it serialises the body twice and answers 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.channels.activities import Invoke
+from bot.texts import Texts
+from bot.types import Json, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and JSON body of the response."""
+
+    status: int
+    body: JsonObject
+
+
+def _feedback(_value: Json) -> Answer:
+    """A thumb up or down. Anything but 200 and an empty object is an error in the person's face.
+
+    https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/integrate-ai/user-feedback-controls
+    """
+    return Answer(200, {})
+
+
+def _card_action(value: Json) -> Answer:
+    """Action.Execute: HTTP 200 always, the outcome stands in the body. The message is shown to the person.
+
+    https://learn.microsoft.com/adaptive-cards/authoring-cards/universal-action-model
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("action"), dict):  # pyright: ignore[reportUnknownMemberType]
+        error = {"code": "BadRequest", "message": "value.action is missing."}
+        return Answer(200, {"statusCode": 400, "type": "application/vnd.microsoft.error", "value": error})
+    text = Texts().card_not_taken()
+    return Answer(200, {"statusCode": 200, "type": "application/vnd.microsoft.activity.message", "value": text})
+
+
+def _dialog(_value: Json) -> Answer:
+    """A dialog was asked for: one that holds a sentence.
+
+    https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/task-modules/task-modules-bots
+    """
+    return Answer(200, {"task": {"type": "message", "value": Texts().card_not_taken()}})
+
+
+_ANSWERS: dict[str, Callable[[Json], Answer]] = {
+    "message/submitAction": _feedback,
+    "adaptiveCard/action": _card_action,
+    "task/fetch": _dialog,
+    "task/submit": _dialog,
+    "message/fetchTask": _dialog,
+}
+
+
+def answer(invoke: Invoke) -> Answer:
+    """What to respond; 501 for what we do not know, as the SDK's own handlers do."""
+    known = _ANSWERS.get(invoke.name)
+    return known(invoke.value) if known else Answer(501, {"error": "This invoke is not supported."})

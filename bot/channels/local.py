@@ -1,0 +1,292 @@
+"""The local channel: two people and a group on this machine, spoken to over HTTP and server-sent events.
+
+There is no sign-in: who can reach the port is believed. It is mounted in local mode only, behind the guard of
+`bot.web.app`. The chat page and the terminal use the same four addresses. In the group every message is meant
+for the bot; there is no mention to begin with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from aiohttp import web
+
+from bot.channels.stream import Happened, Listener, Stream, without_repeats
+from bot.errors import BadRequest, DeliveryRefused, OperatorError, ServiceUnavailable
+from bot.events import (
+    ControlApplied,
+    Event,
+    LeaseLost,
+    RunEnded,
+    RunLooked,
+    RunStarted,
+    ThreadOpened,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnReleased,
+    TurnStarted,
+)
+from bot.ports import Accept, Clock, View
+from bot.types import (
+    Conversation,
+    ConversationKind,
+    Json,
+    JsonObject,
+    Message,
+    MessageKind,
+    Part,
+    Person,
+    reference_of,
+)
+
+PEOPLE = (Person("alex", "Alex"), Person("sam", "Sam"))
+PERSONAL, TEAM = "personal", "team"
+
+TEXT_LIMIT = 100_000
+
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One person in one conversation."""
+
+    person: Person
+    conversation: Conversation
+
+    def message(self, message_id: str, text: str) -> Message:
+        """What this person says here."""
+        kind = MessageKind.TEXT if text.strip() else MessageKind.EMPTY
+        address = {"conversation": self.conversation.id, "person": self.person.id}
+        return Message(message_id, self.conversation, self.person, text, address, kind)
+
+
+def _places() -> dict[tuple[str, str], Place]:
+    team = Conversation("local", "local", TEAM, ConversationKind.GROUP)
+    places: dict[tuple[str, str], Place] = {}
+    for person in PEOPLE:
+        personal = Conversation("local", "local", f"{PERSONAL}-{person.id}")
+        places[person.id, PERSONAL] = Place(person, personal)
+        places[person.id, TEAM] = Place(person, team)
+    return places
+
+
+class LocalChannel:
+    """The `Channel` of local mode, its HTTP side, and a listener of events.
+
+    People and conversations are fixed, so everything it holds is bounded from the start.
+    """
+
+    name = "local"
+    limit = 80 * 1024
+    send_timeout = 1.0
+
+    def __init__(self, accept: Accept, view: View, lane_of: Callable[[Message], str], clock: Clock) -> None:
+        self._accept = accept
+        self._view = view
+        self._lane_of = lane_of
+        self._clock = clock
+        self._places = _places()
+        self._closed = False
+        epoch = secrets.token_hex(4)
+        ids = {place.conversation.id for place in self._places.values()}
+        self._streams = {conversation: Stream(epoch, clock) for conversation in ids}
+        self._lanes = {self._lane(place): self._stream(place) for place in self._places.values()}
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the application serves for this channel."""
+        return [
+            web.get("/local/state", self._get_state),
+            web.get("/local/events", self._get_events, allow_head=False),
+            web.post("/local/messages", self._post_message),
+        ]
+
+    async def close(self) -> None:
+        """End every open event stream; without this a server that stops would wait for them."""
+        self._closed = True
+        for stream in self._streams.values():
+            stream.listeners = {listener for listener in stream.listeners if listener.tell(None)}
+
+    # -- the Channel port -----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def working(self, address: JsonObject) -> AsyncGenerator[None]:
+        """Show the typing indicator until the block ends."""
+        stream = self._streams.get(str(address.get("conversation")))
+        if stream is None:
+            yield
+            return
+        stream.working += 1
+        if stream.working == 1:
+            stream.publish("typing", on=True)
+        try:
+            yield
+        finally:
+            stream.working -= 1
+            if not stream.working:
+                stream.publish("typing", on=False)
+
+    async def send(self, address: JsonObject, part: Part) -> str:
+        """Show it; the id is unique over restarts."""
+        delivered = uuid.uuid4().hex
+        self._deliver("message", address, delivered, part)
+        return delivered
+
+    async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
+        """Show it in place of an earlier delivery, or as a new one where that is no longer shown."""
+        self._deliver("update", address, delivered, part)
+
+    def _deliver(self, kind: str, address: JsonObject, delivered: str, part: Part) -> None:
+        stream = self._streams.get(str(address.get("conversation")))
+        if stream is None:
+            raise DeliveryRefused("The local channel has no such conversation.")
+        shown = {"text": part.text, "by_agent": part.by_agent, "buttons": list(part.buttons)}
+        stream.publish(kind, id=delivered, to=address.get("person"), **shown)
+
+    # -- the listener of events -----------------------------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        """Show what happens in a lane of ours, as it happens."""
+        stream = self._lanes.get(event.lane)
+        if stream is None:
+            return
+        reference = event.reference
+        match event:
+            case TurnStarted():
+                stream.run(reference, "started", attempt=event.attempt)
+            case RunStarted():
+                stream.run(reference, "found again" if event.adopted else "queued", run=event.run)
+            case RunLooked():
+                stream.run(reference, event.state, run=event.run)
+            case RunEnded():
+                tokens = {"prompt_tokens": event.prompt_tokens, "completion_tokens": event.completion_tokens}
+                stream.run(reference, event.state, run=event.run, seconds=event.seconds, **tokens)
+            case TurnReleased():
+                stream.run(reference, "waiting", delay=event.delay, cure=event.cure)
+            case LeaseLost():
+                stream.run(reference, "taken over")
+            case ToolStarted():
+                stream.publish("tool", reference=reference, call=event.call, name=event.tool, state="started")
+            case ToolEnded():
+                ended = {"call": event.call, "seconds": event.seconds, "error": event.error}
+                stream.publish("tool", reference=reference, name=event.tool, state="done", **ended)
+            case ThreadOpened():
+                opened = {"reason": event.reason, "carried": event.carried, "backend": event.backend}
+                stream.publish("thread", reference=reference, id=event.thread, **opened)
+            case ControlApplied():
+                stream.publish("control", reference=reference, control=event.control, dropped=event.dropped)
+            case TurnEnded():
+                stream.publish("ended", reference=reference, outcome=event.ended, seconds=event.seconds)
+            case _:  # the rest is for logs
+                return
+
+    # -- HTTP -----------------------------------------------------------------------------------------------
+
+    async def _post_message(self, request: web.Request) -> web.Response:
+        body = await _json_object(request)
+        place = self._place(body)
+        message = place.message(_message_id(body), _text(body))
+        accepted = await self._accept(message)
+        reference = reference_of(accepted.turn)
+        if accepted.fresh:
+            said = {"id": message.id, "person": place.person.id, "text": message.text}
+            self._stream(place).publish("said", reference=reference, **said)
+        return web.json_response({"reference": reference, "fresh": accepted.fresh}, status=202)
+
+    async def _get_state(self, request: web.Request) -> web.Response:
+        place = self._place(request.query)
+        stream = self._stream(place)
+        try:
+            seen = await self._view(self._lane(place))
+        except OperatorError as error:
+            seen = {"problem": f"{error.problem} {error.cure}"}
+        except ServiceUnavailable:
+            seen = {"problem": "The agent service isn't reachable; what was said before can't be shown."}
+        shown: JsonObject = {
+            "thread": None,
+            "history": [],
+            "running": None,
+            "waiting": 0,
+            "backend": "",
+            **seen,
+        }
+        # The past is read after the view: what happened in between is in the past, and nothing is in neither.
+        history, past = without_repeats(shown["history"], stream.past)
+        shown["history"] = history
+        shown["events"] = [{"id": one.id, "kind": one.kind, "data": one.data} for one in past]
+        return web.json_response({**shown, "last": stream.last, "now": self._clock.now()})
+
+    async def _get_events(self, request: web.Request) -> web.StreamResponse:
+        stream = self._stream(self._place(request.query))
+        if self._closed:
+            raise web.HTTPServiceUnavailable(text="stopping")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        # EventSource sends Last-Event-ID when it reconnects by itself, but cannot on its first connection.
+        after = request.headers.get("Last-Event-ID") or request.query.get("after")
+        transport = request.transport
+        listener = Listener(transport.abort if transport is not None else lambda: None)
+        missed = stream.since(after) if after else []
+        if missed is None:
+            missed = [Happened(stream.last, "reset", {})]
+        stream.listeners.add(listener)
+        try:
+            with contextlib.suppress(ConnectionResetError):  # the reader left; it is told to nobody
+                await response.write(b"retry: 1000\n\n" + b"".join(one.frame() for one in missed))
+                while not self._closed and (frame := await listener.next()) is not None:
+                    await response.write(frame)
+        finally:
+            stream.listeners.discard(listener)
+        return response
+
+    def _place(self, names: Mapping[str, Json]) -> Place:
+        person, conversation = names.get("person"), names.get("conversation")
+        place = self._places.get((str(person), str(conversation)))
+        if place is None:
+            known = " or ".join(person.id for person in PEOPLE)
+            raise BadRequest(400, f"person must be {known}, conversation {PERSONAL} or {TEAM}.")
+        return place
+
+    def _stream(self, place: Place) -> Stream:
+        return self._streams[place.conversation.id]
+
+    def _lane(self, place: Place) -> str:
+        return self._lane_of(place.message("", ""))
+
+
+async def _json_object(request: web.Request) -> JsonObject:
+    try:
+        body: Json = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        raise BadRequest(400, "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise BadRequest(400, "The body must be a JSON object.")
+    return cast(JsonObject, body)
+
+
+def _message_id(body: JsonObject) -> str:
+    given = body.get("id")
+    if given is None:
+        return uuid.uuid4().hex
+    if not isinstance(given, str) or not _MESSAGE_ID.fullmatch(given):
+        raise BadRequest(400, "id must be 8 to 64 letters, digits and dashes, such as a UUID.")
+    return given
+
+
+def _text(body: JsonObject) -> str:
+    text = body.get("text")
+    if not isinstance(text, str):
+        raise BadRequest(400, "text must be a string.")
+    if len(text) > TEXT_LIMIT:
+        raise BadRequest(413, f"text may have {TEXT_LIMIT} characters; this one has {len(text)}.")
+    # JSON can hold half a surrogate pair and NUL, which no database takes.
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")

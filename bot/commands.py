@@ -1,0 +1,98 @@
+"""What the bot does itself when a message is nothing but a command. Anything else goes to the agent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.lease import Turn
+from bot.ports import Store, Toolbox
+from bot.texts import Texts
+from bot.types import Command, Control, Ended
+
+WORDS: dict[str, Command | Control] = {
+    "start over": Control.START_OVER,
+    "startover": Control.START_OVER,
+    "new topic": Control.START_OVER,
+    "new conversation": Control.START_OVER,
+    "/new": Control.START_OVER,
+    "/reset": Control.START_OVER,
+    "undo": Control.UNDO,
+    "/undo": Control.UNDO,
+    "stop": Control.STOP,
+    "/stop": Control.STOP,
+    "help": Command.HELP,
+    "/help": Command.HELP,
+    "hi": Command.HELP,
+    "hello": Command.HELP,
+    "status": Command.STATUS,
+    "/status": Command.STATUS,
+    "tools": Command.TOOLS,
+    "/tools": Command.TOOLS,
+    "retry": Command.RETRY,
+    "/retry": Command.RETRY,
+}
+
+_QUOTED = re.compile(r"^\s*>.*$", re.MULTILINE)
+_EDGES = " \t\r\n\u00a0.!?,;:…\"'“”‘’«»*_`"
+
+
+def parse(text: str) -> Command | Control | None:
+    """The command that the whole message is, less quoted lines, space, marks of emphasis and closing punctuation."""
+    bare = _QUOTED.sub("", text).strip(_EDGES)
+    return WORDS.get(" ".join(bare.split()).casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Answers commands, and says what a control has done."""
+
+    store: Store
+    toolbox: Toolbox
+    texts: Texts
+    backend: str
+    problems: Sequence[str] = ()
+
+    async def answer(self, command: Command, turn: Turn) -> str:
+        """The words for a command. "retry" is none: it asks the agent again."""
+        if command is Command.STATUS:
+            return await self._status(turn)
+        if command is Command.TOOLS:
+            described = {spec.name: _first_sentence(spec.description) for spec in self.toolbox.specs()}
+            return self.texts.tools(described, self.problems)
+        return self.texts.help()
+
+    async def _status(self, turn: Turn) -> str:
+        _, waiting = await self.store.records.busy(turn.lane)
+        thread = turn.thread
+        return self.texts.status(
+            thread=thread.remote_id if thread else None,
+            opened_at=thread.opened_at if thread else None,
+            messages=thread.messages if thread else 0,
+            waiting=waiting,
+            backend=self.backend,
+        )
+
+    async def confirm(self, turn: Turn) -> str:
+        """What a control did: it acted when it was accepted, and is confirmed here, after the older turn has ended."""
+        dropped: int = turn.effect.get("dropped", 0)
+        interrupted: list[int] = turn.effect.get("interrupted", [])
+        ended = await self.store.records.ended(interrupted)
+        stopped = [number for number in interrupted if ended.get(number) is Ended.STOPPED]
+        if turn.control is Control.STOP:
+            effects = [name for number in stopped for name in await self._effects(number)]
+            return self.texts.stopped(bool(stopped), dropped, effects)
+        if turn.control is Control.UNDO and turn.effect.get("nothing"):
+            return self.texts.nothing_to_undo()
+        done = self.texts.undone() if turn.control is Control.UNDO else self.texts.started_over()
+        return "\n\n".join(filter(None, [self.texts.interrupted(bool(stopped), dropped), done]))
+
+    async def _effects(self, turn: int) -> list[str]:
+        """The tools of a stopped turn that have had their effect."""
+        return [row.name for row in await self.store.tool_calls.rows(turn) if row.once and row.state == "done"]
+
+
+def _first_sentence(description: str) -> str:
+    line = description.strip().split("\n", 1)[0]
+    return line.split(". ", 1)[0].rstrip(".")

@@ -1,0 +1,271 @@
+"""Durable acceptance, lanes, leases and recovery: which turn runs, where, and for how long it may speak."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.errors import DeliveryRefused, LostLease, OperatorError, ServiceUnavailable
+from bot.events import (
+    ControlApplied,
+    Emit,
+    LeaseLost,
+    MessageAccepted,
+    TurnEnded,
+    TurnReleased,
+    TurnStarted,
+    Unexpected,
+)
+from bot.lease import Turn
+from bot.ports import Clock, Store
+from bot.types import (
+    Accepted,
+    Control,
+    Ended,
+    Ending,
+    Entry,
+    Interrupt,
+    reference_of,
+)
+
+log = logging.getLogger("threadkeeper.inbox")
+
+
+@dataclass(frozen=True, slots=True)
+class InboxLimits:
+    """Seconds and counts. A lease outlasts the longest outward write; a heartbeat comes every third of it."""
+
+    lease: float = 30.0
+    sweep: float = 1.0
+    running: int = 200
+    attempts: int = 8
+    backoff: float = 2.0
+    backoff_cap: float = 60.0
+    park: float = 15.0
+    undo: float = 600.0
+    keep_rows: float = 7 * 86_400.0
+    keep_texts: float = 86_400.0
+
+
+class Handler(Protocol):
+    """What is done with a turn."""
+
+    async def run(self, turn: Turn) -> Ending:
+        """Bring it to its end. What it raises decides whether, and when, it is taken up again."""
+        ...
+
+    async def give_up(self, turn: Turn, error: str) -> Ending:
+        """Apologise for a turn that failed too often."""
+        ...
+
+
+class Inbox:
+    """Accepts messages and runs turns: one at a time in a lane, many lanes at once."""
+
+    def __init__(self, store: Store, clock: Clock, emit: Emit, owner: str, limits: InboxLimits) -> None:
+        self._store = store
+        self._clock = clock
+        self._emit = emit
+        self._owner = owner
+        self._limits = limits
+        self._wake = asyncio.Event()
+        self._running: dict[int, tuple[Turn, asyncio.Task[None]]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._handler: Handler | None = None
+        self._stopping = False
+        self.problem: OperatorError | None = None
+
+    async def accept(self, entry: Entry) -> Accepted:
+        """Store a message; when this returns, it is on disk. A control has acted by then.
+
+        Raises:
+            ServiceUnavailable: it could not be stored, and must not be acknowledged.
+        """
+        accepted = await self._store.inbox.put(entry, self._limits.undo)
+        reference = reference_of(accepted.turn)
+        channel, kind = entry.message.conversation.channel, str(entry.message.kind)
+        self._emit(MessageAccepted(reference, entry.lane, channel, kind, accepted.fresh))
+        if accepted.fresh and entry.control is not None:
+            why = Interrupt.STOP if entry.control is Control.STOP else Interrupt.SUPERSEDED
+            for turn in accepted.interrupted:
+                if turn in self._running:
+                    self._running[turn][0].interrupt(why)
+            self._emit(ControlApplied(reference, entry.lane, entry.control, accepted.generation, accepted.dropped))
+        self._wake.set()
+        return accepted
+
+    async def start(self, handler: Handler) -> None:
+        """Take up what was left, and begin to run turns."""
+        self._handler = handler
+        await self._store.inbox.requeue(everything=self._store.sole)
+        self._loops = [
+            asyncio.create_task(self._dispatch(), name="dispatch"),
+            asyncio.create_task(self._heartbeat(), name="heartbeat"),
+            asyncio.create_task(self._housekeeping(), name="housekeeping"),
+        ]
+        self._wake.set()
+
+    async def stop(self, grace: float) -> None:
+        """Begin no more turns; those that run may end within `grace` seconds, the others are handed over."""
+        self._stopping = True
+        self._wake.set()
+        running = [task for _, task in self._running.values()]
+        if running:
+            _, late = await asyncio.wait(running, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def idle(self) -> None:
+        """Wait until nothing runs here."""
+        while self._running:
+            await asyncio.wait([task for _, task in self._running.values()])
+
+    # -- the loops ------------------------------------------------------------------------------------------
+
+    async def _dispatch(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self._claim_all()
+                pause = await self._until_due()
+            except ServiceUnavailable as error:
+                log.warning("the inbox cannot be read: %s", error)
+                pause = self._limits.sweep
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _until_due(self) -> float:
+        """How long to wait for a wake-up: other replicas' work is only found by looking."""
+        if not self._store.sole:
+            return self._limits.sweep
+        due = await self._store.inbox.next_due()
+        return self._limits.lease if due is None else min(max(due, 0.01), self._limits.lease)
+
+    async def _claim_all(self) -> None:
+        while not self._stopping and (free := self._limits.running - len(self._running)) > 0:
+            began = self._clock.monotonic()
+            claims = await self._store.inbox.claim(self._owner, min(free, 50), self._limits.lease)
+            for claim in claims:
+                turn = Turn(claim, self._store.inbox, self._clock, self._owner, began + self._limits.lease)
+                task = asyncio.create_task(self._run(turn), name=f"turn-{turn.reference}")
+                self._running[turn.id] = (turn, task)
+            if not claims:
+                return
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.lease / 3)
+            try:
+                await self.renew()
+                if await self._store.inbox.requeue(everything=False):
+                    self._wake.set()
+            except ServiceUnavailable as error:
+                log.warning("the leases cannot be renewed: %s", error)
+
+    async def renew(self) -> None:
+        """Hold on to what runs here, and learn what was said to it elsewhere."""
+        began = self._clock.monotonic()
+        for renewal in await self._store.inbox.renew(self._owner, list(self._running), self._limits.lease):
+            if renewal.turn not in self._running:
+                continue
+            turn, _ = self._running[renewal.turn]
+            if not renewal.owned:
+                turn.lose()
+                continue
+            turn.leased_until = began + self._limits.lease
+            if renewal.interrupt is not None:
+                turn.interrupt(renewal.interrupt)
+
+    async def _housekeeping(self) -> None:
+        while True:
+            try:
+                await self._store.records.sweep(self._limits.keep_rows, self._limits.keep_texts)
+            except ServiceUnavailable as error:
+                log.warning("old rows cannot be swept: %s", error)
+            await asyncio.sleep(3600)
+
+    # -- one turn -------------------------------------------------------------------------------------------
+
+    async def _run(self, turn: Turn) -> None:
+        began = self._clock.monotonic()
+        waited = self._clock.now() - turn.accepted_at
+        self._emit(TurnStarted(turn.reference, turn.lane, turn.attempts, len(turn.messages), max(0.0, waited)))
+        try:
+            ending = await self._ending(turn)
+            if ending is not None:
+                await self._store.inbox.finish(turn.id, self._owner, ending)
+                seconds = self._clock.monotonic() - began
+                self._emit(TurnEnded(turn.reference, turn.lane, ending.ended, seconds, ending.error))
+        except LostLease:
+            self._emit(LeaseLost(turn.reference, turn.lane))
+        except asyncio.CancelledError:
+            await self._release(turn, 0.0, "handed over", counted=False)
+        except Exception as error:
+            # its lease runs out, and then it is taken up again
+            log.exception("turn %s could not be written", turn.reference)
+            self._emit(Unexpected(turn.reference, turn.lane, "inbox", type(error).__name__))
+        finally:
+            del self._running[turn.id]
+            self._wake.set()
+
+    async def _ending(self, turn: Turn) -> Ending | None:
+        """How the turn ended; None if it was given back to be taken up again."""
+        assert self._handler is not None
+        try:
+            if turn.attempts > self._limits.attempts:
+                return await self._give_up(turn, "too many attempts")
+            ending = await self._handler.run(turn)
+        except OperatorError as problem:
+            self.problem = problem
+            self._emit(TurnReleased(turn.reference, turn.lane, self._limits.park, problem.problem, problem.cure))
+            await self._release(turn, self._limits.park, problem.problem, counted=False)
+        except ServiceUnavailable as error:
+            return await self._again(turn, str(error), error.retry_after)
+        except (LostLease, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("turn %s failed", turn.reference)
+            self._emit(Unexpected(turn.reference, turn.lane, "turn", type(error).__name__))
+            return await self._again(turn, type(error).__name__, None)
+        else:
+            if ending.ended is Ended.ANSWERED:
+                self.problem = None
+            return ending
+        return None
+
+    async def _again(self, turn: Turn, error: str, retry_after: float | None) -> Ending | None:
+        if turn.attempts >= self._limits.attempts:
+            return await self._give_up(turn, error)
+        delay = min(self._limits.backoff * 2 ** (turn.attempts - 1), self._limits.backoff_cap)
+        delay = max(delay, retry_after or 0.0)
+        self._emit(TurnReleased(turn.reference, turn.lane, delay, error))
+        await self._release(turn, delay, error, counted=True)
+        return None
+
+    async def _give_up(self, turn: Turn, error: str) -> Ending | None:
+        assert self._handler is not None
+        try:
+            return await self._handler.give_up(turn, error)
+        except DeliveryRefused:
+            return Ending(Ended.DEAD, turn.steps, keep_text=True, error=error)
+        except ServiceUnavailable as unsaid:
+            # not even the apology got through: keep at it, but not for ever
+            if turn.attempts >= 2 * self._limits.attempts:
+                return Ending(Ended.DEAD, turn.steps, keep_text=True, error=error)
+            delay = max(self._limits.backoff_cap, unsaid.retry_after or 0.0)
+            self._emit(TurnReleased(turn.reference, turn.lane, delay, str(unsaid)))
+            await self._release(turn, delay, error, counted=True)
+            return None
+
+    async def _release(self, turn: Turn, delay: float, error: str, *, counted: bool) -> None:
+        await self._store.inbox.release(turn.id, self._owner, delay, error, counted=counted)

@@ -1,0 +1,495 @@
+"""create_and_poll: one run to its end, in seconds and in tool rounds, with every step saved before the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bot.errors import (
+    ContentFiltered,
+    DeadlinePassed,
+    Interrupted,
+    RequestRefused,
+    RunActive,
+    RunFailed,
+    RunGone,
+    ServiceUnavailable,
+)
+from bot.events import Emit, RunEnded, RunLooked, RunStarted, ToolEnded, ToolStarted
+from bot.lease import Turn
+from bot.ports import Agent, Clock, Toolbox, ToolCallStore
+from bot.texts import Texts
+from bot.types import (
+    Ask,
+    Caller,
+    Finished,
+    Found,
+    Handle,
+    JsonObject,
+    NeedsTools,
+    RunMark,
+    Step,
+    Stopped,
+    Thread,
+    ToolCall,
+    ToolOutput,
+    ToolRow,
+    ToolSpec,
+    Working,
+)
+
+WORTH_ANOTHER = frozenset({"rate_limit_exceeded", "server_error"})
+"""Codes of a failed run after which the same question may well be answered."""
+
+UNKNOWN = "unknown"
+"""The error of a call that may or may not have had its effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """Seconds, unless it says otherwise."""
+
+    deadline: float = 300.0
+    rounds: int = 10
+    attempts: int = 4
+    poll_factor: float = 1.5
+    poll_first: float = 0.5
+    poll_cap: float = 5.0
+    failed_looks: int = 5
+    ending: float = 30.0
+    backoff: float = 2.0
+
+
+STEPS = ("run", "summary")
+"""The saved steps that may hold a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a run is made for. `step` names its saved step, and the attempts at the service."""
+
+    text: str
+    tools: tuple[ToolSpec, ...] = ()
+    note: str | None = None
+    step: str = "run"
+
+
+@dataclass(slots=True)
+class _State:
+    """A run's saved step."""
+
+    thread: str
+    attempt: int = 0
+    began: float | None = None
+    posting: float | None = None
+    run: str | None = None
+    on: str | None = None
+    round: int = 0
+    ended: bool = False
+
+    def handle(self) -> Handle | None:
+        return Handle(self.on or self.thread, self.run) if self.run else None
+
+    def saved(self) -> JsonObject:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Runs:
+    """Makes runs and brings them to their end."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        toolbox: Toolbox,
+        tool_calls: ToolCallStore,
+        clock: Clock,
+        emit: Emit,
+        texts: Texts,
+        limits: RunLimits,
+    ) -> None:
+        self.agent = agent
+        self.toolbox = toolbox
+        self.tool_calls = tool_calls
+        self.clock = clock
+        self.emit = emit
+        self.texts = texts
+        self.limits = limits
+
+    async def create_and_poll(self, turn: Turn, thread: Thread, question: Question) -> Finished:
+        """Start a run on the thread, or go on with the one an earlier life of this turn started; its answer.
+
+        Raises:
+            Interrupted: stop, or a newer generation; the run is ended.
+            DeadlinePassed: it took too long or too many rounds; the run is ended.
+            RunFailed, ContentFiltered, RequestRefused: it will not be answered.
+            ThreadGone: the thread does not exist any more.
+            RunStuck: as the others, but the run would not end: the thread is blocked.
+            ServiceUnavailable, OperatorError: not now; the turn is to be taken up again.
+        """
+        run = _Run(self, turn, thread, question)
+        try:
+            return await run.to_end()
+        except (Interrupted, DeadlinePassed) as why:
+            finished = await run.abandon(why)
+            if finished is not None and isinstance(why, DeadlinePassed):
+                return finished  # it ended while it was being cancelled
+            raise
+
+    async def end(self, turn: Turn, thread: Thread) -> None:
+        """End whatever runs an earlier life of the turn left on the thread.
+
+        Raises:
+            RunStuck: one does not end.
+        """
+        for step in STEPS:
+            saved = turn.saved(step)
+            if saved and saved["thread"] == thread.remote_id and not saved["ended"]:
+                await _Run(self, turn, thread, Question("", step=step)).abandon(Interrupted("ended"))
+
+
+class RunStuck(RunFailed):
+    """The run was cancelled and does not end."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One question on its way through its attempts."""
+
+    runs: Runs
+    turn: Turn
+    thread: Thread
+    question: Question
+    state: _State = field(init=False)
+    began_here: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        saved = self.turn.saved(self.question.step)
+        if saved and saved["thread"] == self.thread.remote_id:
+            self.state = _State(**saved)
+        else:
+            self.state = _State(self.thread.remote_id)
+        self.began_here = self.runs.clock.monotonic()
+
+    # -- to the end -----------------------------------------------------------------------------------------
+
+    async def to_end(self) -> Finished:
+        while True:
+            handle = await self._started()
+            step = await self._polled(handle)
+            self._say_ended(handle, step)
+            if isinstance(step, Finished):
+                self.state.ended = True
+                self.turn.note(self.question.step, self.state.saved())
+                return step
+            await self._another_attempt(step)
+
+    async def _started(self) -> Handle:
+        handle = self.state.handle()
+        if handle is not None:
+            self._say_started(handle, adopted=True)
+            return handle
+        withheld = self.state.attempt > 0  # the thread holds the message since the first attempt
+        if self.state.posting is not None:
+            found = await self._found()
+            if found.handle is not None:
+                return await self._keep(found.handle, adopted=True)
+            withheld = withheld or found.message
+        self.turn.check()
+        self.state.posting = self.runs.clock.now()
+        self.state.began = self.state.began or self.state.posting
+        await self._save()
+        ask = Ask(self._mark(), None if withheld else self.question.text, self.question.tools, self.question.note)
+        for _ in range(2):
+            try:
+                return await self._keep(await self.runs.agent.start(self.thread.remote_id, ask), adopted=False)
+            except RunActive:
+                ours = await self._make_way()
+                if ours is not None:
+                    return await self._keep(ours, adopted=True)
+        raise ServiceUnavailable("the thread stays busy with another run")
+
+    async def _found(self) -> Found:
+        """What an earlier start left, once it can have no effect any more."""
+        found = await self.runs.agent.find(self.thread.remote_id, self._mark())
+        if found.handle is None and self.state.posting is not None:
+            left = self.state.posting + self.runs.agent.start_timeout - self.runs.clock.now()
+            if left > 0:
+                await self.turn.sleep(left)
+                found = await self.runs.agent.find(self.thread.remote_id, self._mark())
+        return found
+
+    async def _make_way(self) -> Handle | None:
+        """A run that has not ended stands in the way: ours is adopted, another is ended."""
+        found = await self.runs.agent.find(self.thread.remote_id, self._mark())
+        if found.handle is not None:
+            return found.handle
+        other = await self.runs.agent.active(self.thread.remote_id)
+        if other is not None and not await self._ended(other):
+            raise RunStuck("stuck")
+        return None
+
+    async def _keep(self, handle: Handle, *, adopted: bool) -> Handle:
+        self.state.run, self.state.on = handle.run_id, handle.thread_id
+        await self._save()
+        self._say_started(handle, adopted=adopted)
+        return handle
+
+    # -- looking --------------------------------------------------------------------------------------------
+
+    async def _polled(self, handle: Handle) -> Finished | Stopped:
+        limits, agent = self.runs.limits, self.runs.agent
+        delay, failures = limits.poll_first, 0
+        pause = agent.first_look
+        while True:
+            await self.turn.sleep(pause)
+            step, failures = await self._look(handle, failures)
+            if isinstance(step, (Finished, Stopped)):
+                return step
+            self._within_deadline()
+            if isinstance(step, NeedsTools):
+                if await self._answered(handle, step):
+                    handle = self.state.handle() or handle
+                    delay, pause = limits.poll_first, agent.first_look
+                    continue
+                failures += 1
+            pause = max(delay, step.retry_after or 0.0) if isinstance(step, Working) else delay
+            delay = min(delay * limits.poll_factor, limits.poll_cap)
+
+    async def _look(self, handle: Handle, failures: int) -> tuple[Step, int]:
+        try:
+            step = await self.runs.agent.look(handle)
+            failures = 0 if isinstance(step, Working) else failures
+        except RunGone:
+            step = Stopped("gone")
+        except ServiceUnavailable as error:
+            if failures + 1 >= self.runs.limits.failed_looks:
+                raise
+            step, failures = Working("unreachable", error.retry_after), failures + 1
+        if failures >= self.runs.limits.failed_looks:
+            raise RunFailed("outputs_refused")
+        state = step.state if isinstance(step, (Working, Stopped)) else type(step).__name__.lower()
+        self.runs.emit(RunLooked(self.turn.reference, self.turn.lane, handle.run_id, state))
+        return step, failures
+
+    def _within_deadline(self) -> None:
+        """Time that passed while nobody worked on the turn does not count against it."""
+        spent = self.runs.clock.monotonic() - self.began_here
+        if spent > self.runs.limits.deadline:
+            raise DeadlinePassed("deadline")
+
+    # -- tools ----------------------------------------------------------------------------------------------
+
+    async def _answered(self, handle: Handle, needs: NeedsTools) -> bool:
+        """Call what was asked for and give all outputs back at once; False if they did not get through."""
+        outputs = await self._outputs(needs)
+        self.turn.check()
+        try:
+            answered = await self.runs.agent.answer(handle, outputs)
+        except (ServiceUnavailable, RequestRefused):
+            return False  # looking tells whether it was taken; the outputs are saved
+        if answered != handle:
+            self.state.run, self.state.on = answered.run_id, answered.thread_id
+            await self._save()
+        return True
+
+    async def _outputs(self, needs: NeedsTools) -> list[ToolOutput]:
+        known = {row.call_id: row for row in await self.runs.tool_calls.rows(self.turn.id)}
+        new = [call for call in needs.calls if call.id not in known]
+        if new:
+            if self.state.round >= self.runs.limits.rounds:
+                raise DeadlinePassed("rounds")
+            self.state.round += 1
+            await self._save()
+            rows = self._rows(needs.calls, new)
+            await self.runs.tool_calls.started(self.turn.id, self.turn.owner, rows)
+        else:
+            rows = []
+        fresh = {row.call_id: row for row in rows}
+        tasks = {
+            call.id: asyncio.ensure_future(self._output(call, known.get(call.id), fresh.get(call.id)))
+            for call in needs.calls
+        }
+        once = {row.call_id for row in (*known.values(), *rows) if row.once}
+        try:
+            async with asyncio.timeout(self._time_left(needs)):
+                await self.turn.race(asyncio.wait(tasks.values()))
+        except TimeoutError:
+            raise DeadlinePassed("deadline") from None
+        finally:
+            await _settle(tasks, once)
+        return [tasks[call.id].result() for call in needs.calls]
+
+    def _time_left(self, needs: NeedsTools) -> float:
+        """Seconds for this round: to our deadline, or to the run's own end if that is sooner."""
+        left = self.runs.limits.deadline - (self.runs.clock.monotonic() - self.began_here)
+        if needs.expires_at is not None:
+            left = min(left, needs.expires_at - self.runs.clock.now())
+        return max(left, 0.0)
+
+    def _rows(self, calls: Sequence[ToolCall], new: Sequence[ToolCall]) -> list[ToolRow]:
+        specs = {spec.name: spec for spec in self.runs.toolbox.specs()}
+        positions = {call.id: position for position, call in enumerate(calls)}
+        return [
+            ToolRow(
+                call_id=call.id,
+                attempt=str(self.state.attempt),
+                round=self.state.round,
+                position=positions[call.id],
+                name=call.name,
+                once=call.name in specs and specs[call.name].once,
+                state="started",
+            )
+            for call in new
+        ]
+
+    async def _output(self, call: ToolCall, earlier: ToolRow | None, fresh: ToolRow | None) -> ToolOutput:
+        """The call's one output: the saved one, or that of calling it (again, where that is harmless)."""
+        if earlier is not None and earlier.output is not None:
+            return ToolOutput(call.id, earlier.output, earlier.error)
+        row = earlier or fresh
+        assert row is not None
+        began = self.runs.clock.monotonic()
+        turn = self.turn
+        if earlier is not None and earlier.once:
+            output = ToolOutput(call.id, self.runs.texts.tool_effect_unknown(call.name, turn.reference), UNKNOWN)
+        else:
+            self.runs.emit(ToolStarted(turn.reference, turn.lane, call.name, call.id, earlier is not None))
+            caller = Caller(
+                person=turn.message.person,
+                tenant=turn.message.conversation.tenant,
+                channel=turn.message.conversation.channel,
+                reference=turn.reference,
+                key=f"{turn.id}/{row.round}/{row.position}",
+                repeated=earlier is not None,
+            )
+            output = await self.runs.toolbox.call(call, caller)
+        await self.runs.tool_calls.ended(turn.id, turn.owner, [output])
+        seconds = self.runs.clock.monotonic() - began
+        self.runs.emit(
+            ToolEnded(turn.reference, turn.lane, call.name, call.id, seconds, len(output.output), output.error)
+        )
+        return output
+
+    # -- another attempt, or none ---------------------------------------------------------------------------
+
+    async def _another_attempt(self, stopped: Stopped) -> None:
+        """Wait for the next attempt, or raise why there is none."""
+        if stopped.code == "content_filter":
+            raise ContentFiltered(stopped.code)
+        limits = self.runs.limits
+        wait = stopped.retry_after or limits.backoff * 2**self.state.attempt
+        spent = self.runs.clock.monotonic() - self.began_here
+        rows = await self.runs.tool_calls.rows(self.turn.id)
+        if (
+            stopped.code not in WORTH_ANOTHER
+            or self.state.attempt + 1 >= limits.attempts
+            or spent + wait > limits.deadline
+            or any(row.once for row in rows)
+        ):
+            raise RunFailed(stopped.code or stopped.state)
+        self.state.attempt += 1
+        self.state.posting = self.state.run = self.state.on = None
+        self.state.round = 0
+        await self._save()
+        await self.turn.sleep(wait)
+
+    async def abandon(self, why: Exception) -> Finished | None:
+        """End the run for good. Its answer, if it came to one all the same.
+
+        Raises:
+            RunStuck: it does not end.
+        """
+        handle = self.state.handle()
+        if handle is None and self.state.posting is not None:
+            handle = await self._posted()
+        if handle is None:
+            return None
+        step = await self._ended(handle)
+        if step is None:
+            raise RunStuck("stuck") from why
+        self.state.ended = True
+        self.turn.note(self.question.step, self.state.saved())
+        self._say_ended(handle, step)
+        return step if isinstance(step, Finished) else None
+
+    async def _posted(self) -> Handle | None:
+        """The run of a start whose fate is not known."""
+        clock, agent = self.runs.clock, self.runs.agent
+        until = (self.state.posting or 0.0) + agent.start_timeout
+        while True:
+            handle = (await agent.find(self.thread.remote_id, self._mark())).handle
+            if handle is not None or clock.now() >= until:
+                return handle
+            await clock.sleep(min(self.runs.limits.poll_cap, until - clock.now()))
+
+    async def _ended(self, handle: Handle) -> Finished | Stopped | None:
+        """Cancel a run and wait for its end; None if it has not come after `limits.ending` seconds."""
+        clock, limits = self.runs.clock, self.runs.limits
+        until, delay = clock.monotonic() + limits.ending, limits.poll_first
+        await self.runs.agent.cancel(handle)
+        while True:
+            try:
+                step = await self.runs.agent.look(handle)
+            except RunGone:
+                step = Stopped("gone")
+            except ServiceUnavailable:
+                step = Working("unreachable")
+            if isinstance(step, (Finished, Stopped)):
+                return step
+            if clock.monotonic() >= until:
+                return None
+            await clock.sleep(delay)
+            delay = min(delay * limits.poll_factor, limits.poll_cap)
+
+    # -- small things ---------------------------------------------------------------------------------------
+
+    def _mark(self) -> RunMark:
+        return RunMark(str(self.turn.id), f"{self.question.step}-{self.state.attempt}", self.turn.reference)
+
+    async def _save(self) -> None:
+        await self.turn.save_all({self.question.step: self.state.saved()})
+
+    def _say_started(self, handle: Handle, *, adopted: bool) -> None:
+        agent, mark = self.runs.agent, self._mark()
+        self.runs.emit(
+            RunStarted(
+                self.turn.reference,
+                self.turn.lane,
+                agent.backend,
+                handle.thread_id,
+                handle.run_id,
+                mark.attempt,
+                adopted,
+            )
+        )
+
+    def _say_ended(self, handle: Handle, step: Finished | Stopped) -> None:
+        state = "completed" if isinstance(step, Finished) else step.state
+        prompt, completion = (step.usage.prompt, step.usage.completion) if isinstance(step, Finished) else (0, 0)
+        seconds = self.runs.clock.monotonic() - self.began_here
+        self.runs.emit(
+            RunEnded(
+                self.turn.reference,
+                self.turn.lane,
+                handle.run_id,
+                state,
+                self.state.round,
+                seconds,
+                prompt,
+                completion,
+            )
+        )
+
+
+async def _settle(tasks: Mapping[str, asyncio.Future[ToolOutput]], once: set[str]) -> None:
+    """Leave no call running: what has an effect is waited for (its own timeout bounds it), the rest is cancelled."""
+    pending = {call: task for call, task in tasks.items() if not task.done()}
+    for call, task in pending.items():
+        if call not in once:
+            task.cancel()
+    if pending:
+        await asyncio.wait(pending.values())
+    for task in pending.values():
+        if not task.cancelled():
+            task.exception()  # seen; a failure to save shows again at the next write

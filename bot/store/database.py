@@ -1,0 +1,77 @@
+"""One open database: its engine, its shared writes, its time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.errors import LostLease, ServiceUnavailable
+from bot.ports import Clock
+from bot.store.commit import GroupCommit, Operation, T
+from bot.store.tables import SECONDS, inbox
+
+UNREACHABLE = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, sqlite3.Error, OSError)
+
+
+class Database:
+    """What the table modules work with. Failures to reach it are raised as `ServiceUnavailable`."""
+
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+        self.engine = engine
+        self.postgresql = engine.dialect.name == "postgresql"
+        self._clock = clock
+        self._commit = GroupCommit(engine)
+        self._readers = engine.execution_options(reads=True)
+
+    def now(self) -> sa.ColumnElement[float]:
+        """The time: the database's own where replicas share it, for their clocks differ; else this process's."""
+        if self.postgresql:
+            return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), SECONDS)
+        return sa.literal(self._clock.now(), SECONDS)
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Run a write operation in a shared transaction."""
+        try:
+            return await self._commit.write(operation)
+        except UNREACHABLE as error:
+            raise ServiceUnavailable(f"The database did not take a write ({type(error).__name__}).") from error
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection for reading."""
+        try:
+            async with self._readers.connect() as connection:
+                yield connection
+        except UNREACHABLE as error:
+            raise ServiceUnavailable(f"The database did not answer ({type(error).__name__}).") from error
+
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that ignores a row whose key is there already."""
+        if self.postgresql:
+            return postgresql.insert(table).on_conflict_do_nothing()
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+    async def close(self) -> None:
+        """Finish the writes that were begun and close every connection."""
+        await self._commit.close()
+        await self.engine.dispose()
+
+
+Row = Any
+"""A row of a query; its columns are attributes."""
+
+RUNNING = sa.text("state = 'running'")
+
+
+async def must_hold(connection: AsyncConnection, turn: int, owner: str) -> None:
+    """Raise `LostLease` unless the owner holds the turn; on PostgreSQL the row is locked until the commit."""
+    held = sa.select(inbox.c.id).where(inbox.c.id == turn, inbox.c.owner == owner, RUNNING).with_for_update()
+    if (await connection.execute(held)).first() is None:
+        raise LostLease(f"turn {turn}")

@@ -1,0 +1,142 @@
+"""Opening the database: SQLite with a file lock for the turn runner, or PostgreSQL; the schema brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import event, exc
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from bot.errors import OperatorError
+
+MIGRATION_LOCK = 0x7EAD  # an advisory lock of PostgreSQL, any number will do
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite address; None for another database."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database)
+
+
+class RunnerLock:
+    """Lets one turn runner at a time use an SQLite file; the kernel frees it however the process ends.
+
+    It is an exclusive transaction on a small SQLite file beside the database: the same lock on every platform.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._connection: sqlite3.Connection | None = None
+
+    def acquire(self) -> None:
+        """Take it.
+
+        Raises:
+            OperatorError: another process has it, or the folder cannot be written.
+        """
+        try:
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise OperatorError(
+                    f"Another Threadkeeper already runs on {self._path.with_suffix('')}.",
+                    "Stop it, or give this one its own DATABASE_URL.",
+                ) from None
+            raise unwritable(self._path) from None
+        self._connection = connection
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def unwritable(path: Path) -> OperatorError:
+    """The error for a database that cannot be written; it names the path."""
+    return OperatorError(
+        f"The database at {path.resolve()} cannot be written.",
+        "Check that the folder exists and that this user may write to it, or change DATABASE_URL.",
+    )
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """An engine with the settings that the store relies on."""
+    if sqlite_path(url) is None:
+        return create_async_engine(
+            url,
+            pool_size=10,
+            pool_pre_ping=True,
+            connect_args={
+                "server_settings": {
+                    # a plan made while the table was empty is several times slower than one made now
+                    "plan_cache_mode": "force_custom_plan",
+                    # a frozen replica must not hold its locks for ever
+                    "idle_in_transaction_session_timeout": "3000",
+                    "application_name": "threadkeeper",
+                },
+                "timeout": 10,
+            },
+        )
+    engine = create_async_engine(url, pool_size=5, connect_args={"timeout": 10})
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by us, see below
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # acknowledged means on disk, also when the power goes
+    cursor.execute("PRAGMA secure_delete=ON")  # what was said is overwritten when it is forgotten
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # a writer that begins as a reader can fail half-way with "database is locked", whatever the timeout
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    """Bring the schema up to date, one process at a time.
+
+    Raises:
+        OperatorError: the database is newer than this program, or cannot be written.
+    """
+    path = sqlite_path(engine.url.render_as_string(hide_password=False))
+    try:
+        async with engine.begin() as connection:
+            if path is None:
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            await connection.run_sync(_upgrade)
+    except CommandError:
+        raise OperatorError(
+            "The database was written by a newer version of Threadkeeper.",
+            "Run that version, or another DATABASE_URL.",
+        ) from None
+    except (exc.OperationalError, sqlite3.OperationalError) as error:
+        if path is None:
+            raise
+        if "locked" in str(error):
+            raise OperatorError(f"The database at {path} is locked.", "Stop what holds it and start again.") from None
+        raise unwritable(path) from None
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

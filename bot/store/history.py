@@ -1,0 +1,137 @@
+"""Threads that lie in our own database, for agents whose service keeps none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.errors import RunActive, ThreadGone
+from bot.store.database import Database
+from bot.store.tables import agent_entries, agent_runs, agent_threads
+from bot.types import Json, JsonObject, RunMark, Said
+
+
+class SqlHistory:
+    """The `History` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create_thread(self, thread_id: str, entries: Sequence[Said]) -> None:
+        """See `History.create_thread`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(sa.insert(agent_threads).values(id=thread_id, created_at=self._database.now()))
+            for entry in entries:
+                await _append(connection, thread_id, entry.role, entry.text)
+
+        await self._database.write(operation)
+
+    async def thread_exists(self, thread_id: str) -> bool:
+        """See `History.thread_exists`."""
+        async with self._database.read() as connection:
+            return await _exists(connection, thread_id)
+
+    async def start_run(self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json) -> None:
+        """See `History.start_run`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            if not await _exists(connection, thread_id):
+                raise ThreadGone(thread_id)
+            if await connection.scalar(_active(thread_id)) is not None:
+                raise RunActive(thread_id)
+            await connection.execute(
+                sa.insert(agent_runs).values(
+                    id=run_id,
+                    thread_id=thread_id,
+                    turn=mark.turn,
+                    attempt=mark.attempt,
+                    state=state,
+                    ended=False,
+                    created_at=self._database.now(),
+                )
+            )
+            if text is not None:
+                await _append(connection, thread_id, "user", text)
+
+        await self._database.write(operation)
+
+    async def run(self, run_id: str) -> JsonObject | None:
+        """See `History.run`."""
+        async with self._database.read() as connection:
+            return await connection.scalar(sa.select(agent_runs.c.state).where(agent_runs.c.id == run_id))
+
+    async def find_run(self, thread_id: str, mark: RunMark) -> str | None:
+        """See `History.find_run`."""
+        query = sa.select(agent_runs.c.id).where(
+            agent_runs.c.thread_id == thread_id,
+            agent_runs.c.turn == mark.turn,
+            agent_runs.c.attempt == mark.attempt,
+        )
+        async with self._database.read() as connection:
+            if not await _exists(connection, thread_id):
+                raise ThreadGone(thread_id)
+            return await connection.scalar(query)
+
+    async def active_run(self, thread_id: str) -> str | None:
+        """See `History.active_run`."""
+        async with self._database.read() as connection:
+            return await connection.scalar(_active(thread_id))
+
+    async def save_run(self, run_id: str, state: Json, *, ended: bool, answer: str | None = None) -> None:
+        """See `History.save_run`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            thread_id = await connection.scalar(
+                sa.update(agent_runs)
+                .where(agent_runs.c.id == run_id, agent_runs.c.ended == sa.false())
+                .values(state=state, ended=ended)
+                .returning(agent_runs.c.thread_id)
+            )
+            if answer is not None and thread_id is not None:
+                await _append(connection, thread_id, "assistant", answer)
+
+        await self._database.write(operation)
+
+    async def entries(self, thread_id: str, limit: int) -> list[Said]:
+        """See `History.entries`."""
+        query = (
+            sa.select(agent_entries.c.role, agent_entries.c.text)
+            .where(agent_entries.c.thread_id == thread_id)
+            .order_by(agent_entries.c.id.desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            if not await _exists(connection, thread_id):
+                raise ThreadGone(thread_id)
+            newest_first = [Said(row.role, row.text) for row in await connection.execute(query)]
+        return newest_first[::-1]
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """See `History.delete_thread`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            for table, column in (
+                (agent_runs, agent_runs.c.thread_id),
+                (agent_entries, agent_entries.c.thread_id),
+                (agent_threads, agent_threads.c.id),
+            ):
+                await connection.execute(sa.delete(table).where(column == thread_id))
+
+        await self._database.write(operation)
+
+
+def _active(thread_id: str) -> Any:
+    return sa.select(agent_runs.c.id).where(agent_runs.c.thread_id == thread_id, agent_runs.c.ended == sa.false())
+
+
+async def _exists(connection: AsyncConnection, thread_id: str) -> bool:
+    found = await connection.scalar(sa.select(agent_threads.c.id).where(agent_threads.c.id == thread_id))
+    return found is not None
+
+
+async def _append(connection: AsyncConnection, thread_id: str, role: str, text: str) -> None:
+    await connection.execute(sa.insert(agent_entries).values(thread_id=thread_id, role=role, text=text))

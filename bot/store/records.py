@@ -1,0 +1,178 @@
+"""What is asked of turns from outside their running, and the tool calls they made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.store.codec import decode
+from bot.store.database import Database, must_hold
+from bot.store.tables import inbox, tool_calls
+from bot.types import Ended, JsonObject, Message, ToolOutput, ToolRow
+
+UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
+
+
+class SqlToolCalls:
+    """The `ToolCallStore` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def started(self, turn: int, owner: str, rows: Sequence[ToolRow]) -> None:
+        """See `ToolCallStore.started`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await must_hold(connection, turn, owner)
+            for row in rows:
+                await connection.execute(
+                    self._database.insert(tool_calls).values(
+                        turn=turn,
+                        call_id=row.call_id,
+                        attempt=row.attempt,
+                        round=row.round,
+                        position=row.position,
+                        name=row.name,
+                        once=row.once,
+                        state="started",
+                        started_at=self._database.now(),
+                    )
+                )
+
+        await self._database.write(operation)
+
+    async def ended(self, turn: int, owner: str, outputs: Sequence[ToolOutput]) -> None:
+        """See `ToolCallStore.ended`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await must_hold(connection, turn, owner)
+            for output in outputs:
+                await connection.execute(
+                    sa.update(tool_calls)
+                    .where(tool_calls.c.turn == turn, tool_calls.c.call_id == output.call_id)
+                    .values(
+                        state="unknown" if output.error == "unknown" else "done",
+                        output=output.output,
+                        error=output.error,
+                        finished_at=self._database.now(),
+                    )
+                )
+
+        await self._database.write(operation)
+
+    async def rows(self, turn: int) -> list[ToolRow]:
+        """See `ToolCallStore.rows`."""
+        query = sa.select(tool_calls).where(tool_calls.c.turn == turn).order_by(tool_calls.c.id)
+        async with self._database.read() as connection:
+            return [
+                ToolRow(
+                    call_id=row.call_id,
+                    attempt=row.attempt,
+                    round=row.round,
+                    position=row.position,
+                    name=row.name,
+                    once=row.once,
+                    state=row.state,
+                    output=row.output,
+                    error=row.error,
+                    started_at=row.started_at,
+                    finished_at=row.finished_at,
+                )
+                for row in await connection.execute(query)
+            ]
+
+
+class SqlRecords:
+    """The `TurnRecords` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def last_unanswered(self, lane: str, person: str) -> tuple[int, list[Message]] | None:
+        """See `TurnRecords.last_unanswered`."""
+        kept = sa.text("state = 'done' AND payload IS NOT NULL")
+        head = (
+            sa.select(inbox.c.id)
+            .where(inbox.c.lane == lane, inbox.c.person == person, kept, inbox.c.ended.in_(UNANSWERED))
+            .order_by(inbox.c.id.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            turn = await connection.scalar(head)
+            if turn is None:
+                return None
+            words = (
+                sa.select(inbox.c.payload)
+                .where(kept, sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn))
+                .order_by(inbox.c.id)
+            )
+            return turn, [decode(payload) for payload in (await connection.execute(words)).scalars()]
+
+    async def forget_text(self, turn: int) -> None:
+        """See `TurnRecords.forget_text`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(
+                sa.update(inbox)
+                .where(sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn), sa.text("state = 'done'"))
+                .values(payload=None)
+            )
+
+        await self._database.write(operation)
+
+    async def ended(self, turns: Sequence[int]) -> dict[int, Ended]:
+        """See `TurnRecords.ended`."""
+        query = sa.select(inbox.c.id, inbox.c.ended).where(inbox.c.id.in_(turns), inbox.c.ended.is_not(None))
+        async with self._database.read() as connection:
+            return {row.id: Ended(row.ended) for row in await connection.execute(query)}
+
+    async def busy(self, lane: str) -> tuple[int | None, int]:
+        """See `TurnRecords.busy`."""
+        async with self._database.read() as connection:
+            running = await connection.scalar(
+                sa.select(inbox.c.id).where(inbox.c.lane == lane, sa.text("state = 'running'"))
+            )
+            waiting = await connection.scalar(
+                sa.select(sa.func.count()).where(inbox.c.lane == lane, sa.text("state = 'queued'"))
+            )
+        return running, waiting or 0
+
+    async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
+        """See `TurnRecords.sweep`."""
+
+        async def operation(connection: AsyncConnection) -> int:
+            now = self._database.now()
+            await connection.execute(
+                sa.update(inbox)
+                .where(
+                    sa.text("state = 'done' AND payload IS NOT NULL"),
+                    inbox.c.finished_at < now - texts_older_than,
+                )
+                .values(payload=None)
+            )
+            old = sa.select(inbox.c.id).where(inbox.c.finished_at < now - rows_older_than)
+            await connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn.in_(old)))
+            gone = await connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))
+            return gone.rowcount
+
+        return await self._database.write(operation)
+
+    async def describe(self, turn: int) -> JsonObject | None:
+        """See `TurnRecords.describe`."""
+        shown = [column for column in inbox.c if column.name not in {"payload", "key", "digest"}]
+        called = [column for column in tool_calls.c if column.name not in {"output", "turn", "id"}]
+        async with self._database.read() as connection:
+            kept = inbox.c.payload.is_not(None).label("text_kept")
+            rows = await connection.execute(sa.select(*shown, kept).where(inbox.c.id == turn))
+            row = rows.mappings().first()
+            if row is None:
+                return None
+            calls = await connection.execute(
+                sa.select(*called).where(tool_calls.c.turn == turn).order_by(tool_calls.c.id)
+            )
+            described: JsonObject = dict(row) | {"tool_calls": [dict(call) for call in calls.mappings()]}
+        steps: JsonObject = described["steps"] or {}
+        described["steps"] = {name: value for name, value in steps.items() if not name.startswith("text:")}
+        return described

@@ -1,0 +1,163 @@
+"""The tables. Times are seconds since the epoch; states are written as SQL literals so that partial indexes hold."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+SECONDS: sa.types.TypeEngine[float] = sa.Double()
+
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("thread_id", sa.Integer),
+    # what "undo" brings back, and until when
+    sa.Column("undo_thread_id", sa.Integer),
+    sa.Column("undo_until", SECONDS),
+    sa.Column("created_at", SECONDS, nullable=False),
+)
+
+threads = sa.Table(
+    "threads",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("backend", sa.Text, nullable=False),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("remote_id", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("carried", sa.Text, nullable=False),
+    sa.Column("previous_id", sa.Integer),
+    sa.Column("opened_at", SECONDS, nullable=False),
+    sa.Column("used_at", SECONDS, nullable=False),
+    sa.Column("messages", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False, server_default="0"),
+    # prepared near a limit, erased by the rollover that carries it
+    sa.Column("summary", sa.Text),
+    # why it can be used no more: 'lost at the service', 'a run would not end'
+    sa.Column("unusable", sa.Text),
+    sa.Index("threads_lane", "lane", "id"),
+    sqlite_autoincrement=True,
+)
+
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    # conversation, sender, timestamp and words: a redelivery under another id
+    sa.Column("digest", sa.Text, unique=True),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("control", sa.Text),
+    # may become one turn with the messages around it
+    sa.Column("joins", sa.Boolean, nullable=False),
+    sa.Column("payload", sa.JSON(none_as_null=True)),
+    sa.Column("effect", sa.JSON(none_as_null=True)),
+    sa.Column("steps", sa.JSON(none_as_null=True)),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("joined_to", sa.Integer),
+    sa.Column("owner", sa.Text),
+    sa.Column("lease_until", SECONDS),
+    sa.Column("not_before", SECONDS),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("interrupt", sa.Text),
+    sa.Column("ended", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("accepted_at", SECONDS, nullable=False),
+    sa.Column("started_at", SECONDS),
+    sa.Column("finished_at", SECONDS),
+    sa.Index(
+        "inbox_queued",
+        "lane",
+        "id",
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    ),
+    # the database itself keeps one running turn a lane
+    sa.Index(
+        "inbox_running",
+        "lane",
+        unique=True,
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+    sa.Index(
+        "inbox_joined",
+        "joined_to",
+        sqlite_where=sa.text("state = 'joined'"),
+        postgresql_where=sa.text("state = 'joined'"),
+    ),
+    sa.Index(
+        "inbox_kept",
+        "lane",
+        "id",
+        sqlite_where=sa.text("state = 'done' AND payload IS NOT NULL"),
+        postgresql_where=sa.text("state = 'done' AND payload IS NOT NULL"),
+    ),
+    sa.Index("inbox_finished", "finished_at"),
+    sqlite_autoincrement=True,
+)
+
+tool_calls = sa.Table(
+    "tool_calls",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("once", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("output", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("started_at", SECONDS, nullable=False),
+    sa.Column("finished_at", SECONDS),
+    sa.UniqueConstraint("turn", "call_id", name="tool_calls_turn"),
+)
+
+agent_threads = sa.Table(
+    "agent_threads",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created_at", SECONDS, nullable=False),
+)
+
+agent_entries = sa.Table(
+    "agent_entries",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("thread_id", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Index("agent_entries_thread", "thread_id", "id"),
+)
+
+agent_runs = sa.Table(
+    "agent_runs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("thread_id", sa.Text, nullable=False),
+    sa.Column("turn", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("state", sa.JSON, nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
+    sa.Column("created_at", SECONDS, nullable=False),
+    sa.Index(
+        "agent_runs_active",
+        "thread_id",
+        unique=True,
+        sqlite_where=sa.text("ended = 0"),
+        postgresql_where=sa.text("ended = false"),
+    ),
+    sa.Index("agent_runs_mark", "thread_id", "turn", "attempt"),
+)

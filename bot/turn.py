@@ -1,0 +1,310 @@
+"""One message in, one answer out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from bot.commands import Commands, parse
+from bot.errors import (
+    DeadlinePassed,
+    DeliveryRefused,
+    Interrupted,
+    LostLease,
+    OperatorError,
+    RequestRefused,
+    RunFailed,
+    ServiceUnavailable,
+    ThreadGone,
+    ThreadkeeperError,
+)
+from bot.events import Delivered, Emit
+from bot.lease import Turn
+from bot.ports import Channel, Clock, Store
+from bot.reply import split
+from bot.runs import Question, Runs, RunStuck
+from bot.texts import Texts
+from bot.threads import Threads, near_limit
+from bot.types import (
+    Command,
+    ConversationKind,
+    Ended,
+    Ending,
+    Finished,
+    Message,
+    MessageKind,
+    Part,
+    Thread,
+    ThreadReason,
+    ThreadUse,
+    without_none,
+)
+
+log = logging.getLogger("threadkeeper.turn")
+NOTICE_FROM_ATTEMPT = 2
+LONG_WAIT = 10.0
+UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
+SUMMARY_CHARACTERS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The `Handler` of the inbox: takes a turn from its messages to its delivered answer."""
+
+    store: Store
+    channels: Mapping[str, Channel]
+    threads: Threads
+    runs: Runs
+    commands: Commands
+    texts: Texts
+    clock: Clock
+    emit: Emit
+    shared_groups: bool
+    max_age: float
+
+    async def run(self, turn: Turn) -> Ending:
+        """See `Handler.run`."""
+        try:
+            if turn.saved("text:reply") is None:
+                await self._make(turn)
+            await self._deliver(turn)  # of a turn that is taken up again, what was not yet delivered
+            return await self._ending(turn)
+        except DeliveryRefused as refused:
+            return Ending(Ended.DEAD, turn.steps, error=f"not delivered: {refused}")
+        except Interrupted as why:
+            await self._end_what_runs(turn)
+            return Ending(Ended.STOPPED, turn.steps, error=why.why)
+        except OperatorError:
+            await self._say_kept(turn)
+            raise
+        except ServiceUnavailable as error:
+            if turn.attempts >= NOTICE_FROM_ATTEMPT or (error.retry_after or 0) > LONG_WAIT:
+                await self._say_kept(turn)
+            raise
+
+    async def give_up(self, turn: Turn, error: str) -> Ending:
+        """See `Handler.give_up`."""
+        if turn.saved("text:reply") is None:
+            try:
+                await self._end_what_runs(turn)
+            except (ServiceUnavailable, OperatorError):
+                log.warning("turn %s: its run could not be ended", turn.reference)
+            await self._will_say(turn, self.texts.apology(turn.reference), Ended.DEAD, error=error)
+        await self._deliver(turn)
+        return await self._ending(turn)
+
+    async def _ending(self, turn: Turn) -> Ending:
+        """The final write of a turn whose answer is delivered."""
+        ended = Ended(turn.saved("ending"))
+        keep = ended in UNANSWERED and parse(turn.message.text) is not Command.RETRY
+        saved = turn.saved("use")
+        use = ThreadUse(**saved) if saved else None
+        if use is not None and ended is Ended.ANSWERED and turn.thread is not None:
+            use = replace(use, summary=await self._summary(turn, turn.thread, use))
+        return Ending(ended, turn.steps, keep_text=keep, error=turn.saved("error"), use=use)
+
+    # -- what is to be said ---------------------------------------------------------------------------------
+
+    async def _make(self, turn: Turn) -> None:
+        """Find the words for this turn, and save them."""
+        if turn.control is not None:
+            return await self._will_say(turn, await self.commands.confirm(turn), Ended.CONFIRMED)
+        own_words = self._own_words(turn.message)
+        if own_words is not None:
+            return await self._will_say(turn, own_words, Ended.COMMAND)
+        command = parse(turn.message.text)
+        if command is Command.RETRY:
+            return await self._retry(turn)
+        if isinstance(command, Command):
+            return await self._will_say(turn, await self.commands.answer(command, turn), Ended.COMMAND)
+        if self.clock.now() - turn.accepted_at > self.max_age and not turn.saved("run"):
+            return await self._will_say(turn, self.texts.stale(turn.accepted_at), Ended.STALE)
+        return await self._ask(turn, self._question(turn.messages))
+
+    def _own_words(self, message: Message) -> str | None:
+        """What is said to a message that is no question to the agent."""
+        match message.kind:
+            case MessageKind.WELCOME:
+                return self.texts.welcome()
+            case MessageKind.WELCOME_GROUP:
+                return self.texts.welcome_shared() if self.shared_groups else self.texts.welcome_group()
+            case MessageKind.FILES:
+                return self.texts.files_not_taken(message.files)
+            case MessageKind.CARD:
+                return self.texts.card_not_taken()
+            case MessageKind.EMPTY:
+                return self.texts.empty()
+            case MessageKind.TEXT:
+                return None
+
+    def _question(self, messages: Sequence[Message]) -> str:
+        """The words of all messages of the turn; with their speakers' names where a thread is shared."""
+        named = self.shared_groups and messages[-1].conversation.kind is not ConversationKind.PERSONAL
+        return "\n\n".join(f"{m.person.name or m.person.id}: {m.text}" if named else m.text for m in messages if m.text)
+
+    async def _retry(self, turn: Turn) -> None:
+        unanswered = await self.store.records.last_unanswered(turn.lane, turn.message.person.id)
+        if unanswered is None:
+            return await self._will_say(turn, self.texts.nothing_to_retry(), Ended.COMMAND)
+        number, messages = unanswered
+        await self._ask(turn, self._question(messages))
+        if turn.saved("ending") == Ended.ANSWERED:
+            await self.store.records.forget_text(number)
+
+    # -- the agent ------------------------------------------------------------------------------------------
+
+    async def _ask(self, turn: Turn, text: str) -> None:
+        channel = self.channels[turn.message.conversation.channel]
+        async with channel.working(turn.message.address):
+            try:
+                thread, finished = await self._finished(turn, text)
+            except (RunFailed, RequestRefused, DeadlinePassed) as failure:
+                return await self._apologise(turn, failure)
+            reply = await self._with_notes(turn, finished)
+            use = ThreadUse(thread.id, messages=2, prompt_tokens=finished.usage.last_prompt)
+            await self._will_say(turn, reply, Ended.ANSWERED, by_agent=True, use=use)
+            await self._deliver(turn)
+
+    async def _finished(self, turn: Turn, text: str) -> tuple[Thread, Finished]:
+        """The agent's answer. A thread that is gone is replaced once."""
+        question = Question(text, tuple(self.runs.toolbox.specs()))
+        for replaced in (False, True):
+            thread = await self.threads.current(turn)
+            try:
+                return thread, await self.runs.create_and_poll(turn, thread, question)
+            except ThreadGone:
+                if replaced:
+                    raise RunFailed("thread_gone") from None
+                await self.threads.unusable(turn, ThreadReason.LOST)
+            except RunStuck:
+                await self.threads.unusable(turn, ThreadReason.STUCK)
+                raise
+        raise AssertionError("unreachable")
+
+    async def _with_notes(self, turn: Turn, finished: Finished) -> str:
+        """The answer, with what the person must know about how it came about, in lines below it."""
+        notes: list[str] = []
+        if finished.reply.cut:
+            notes.append(self.texts.cut_short())
+        unknown = await self._effects_unknown(turn)
+        if unknown:
+            notes.append(self.texts.effect_unknown(unknown))
+        opened = turn.saved("opened")
+        if opened:
+            notes.append(self._thread_note(ThreadReason(opened["reason"]), opened["carried"]))
+        text = finished.reply.text.strip() or self.texts.no_words()
+        return "\n\n".join([text, *filter(None, notes)])
+
+    def _thread_note(self, reason: ThreadReason, carried: str) -> str:
+        match reason:
+            case ThreadReason.MESSAGES | ThreadReason.TOKENS:
+                return self.texts.rolled_over(carried)
+            case ThreadReason.IDLE:
+                return self.texts.rested(carried)
+            case ThreadReason.MOVED:
+                return self.texts.moved(carried)
+            case ThreadReason.LOST:
+                return self.texts.thread_lost()
+            case ThreadReason.STUCK:
+                return self.texts.stuck(carried)
+            case ThreadReason.FIRST | ThreadReason.START_OVER | ThreadReason.UNDO:
+                return ""
+
+    async def _summary(self, turn: Turn, thread: Thread, use: ThreadUse) -> str | None:
+        """Near a limit, what the next thread must know; made after the answer, so that nobody waits for it.
+
+        It never fails the turn: without one, the rollover carries the last messages.
+        """
+        if thread.summary or not near_limit(
+            thread, self.threads.limits, messages=use.messages, tokens=use.prompt_tokens
+        ):
+            return None
+        _, waiting = await self.store.records.busy(turn.lane)
+        if waiting:
+            return None
+        try:
+            question = Question(self.texts.summary_request(), step="summary")
+            finished = await self.runs.create_and_poll(turn, thread, question)
+        except LostLease:
+            raise
+        except ThreadkeeperError as error:
+            log.warning("turn %s: no summary (%s)", turn.reference, type(error).__name__)
+            return None
+        return finished.reply.text[:SUMMARY_CHARACTERS] or None
+
+    async def _apologise(self, turn: Turn, failure: RunFailed | RequestRefused | DeadlinePassed) -> None:
+        reference = turn.reference
+        code = str(failure) if isinstance(failure, DeadlinePassed) else failure.code
+        words = {
+            "deadline": self.texts.deadline(reference),
+            "rounds": self.texts.too_many_rounds(reference),
+            "content_filter": self.texts.content_filter(reference),
+        }
+        lines = [words.get(code, self.texts.apology(reference))]
+        unknown = await self._effects_unknown(turn)
+        if unknown:
+            lines.append(self.texts.effect_unknown(unknown))
+        # the thread holds the question all the same
+        use = ThreadUse(turn.thread.id, messages=1, prompt_tokens=0) if turn.thread else None
+        await self._will_say(turn, "\n\n".join(lines), Ended.APOLOGY, error=code or "refused", use=use)
+
+    async def _effects_unknown(self, turn: Turn) -> list[str]:
+        return [row.name for row in await self.store.tool_calls.rows(turn.id) if row.state == "unknown"]
+
+    async def _end_what_runs(self, turn: Turn) -> None:
+        """A turn that ends early leaves no run behind, also none that an earlier life of it began."""
+        if turn.thread is None:
+            return
+        try:
+            await self.runs.end(turn, turn.thread)
+        except RunStuck:
+            await self.threads.unusable(turn, ThreadReason.STUCK)
+
+    # -- saying it ------------------------------------------------------------------------------------------
+
+    async def _will_say(
+        self,
+        turn: Turn,
+        text: str,
+        ended: Ended,
+        *,
+        by_agent: bool = False,
+        error: str | None = None,
+        use: ThreadUse | None = None,
+    ) -> None:
+        """Save the words before they are sent: from here on the turn can end this way only."""
+        limit = self.channels[turn.message.conversation.channel].limit
+        steps = {
+            "text:reply": split(text, limit),
+            "by_agent": by_agent,
+            "ending": ended,
+            "error": error,
+            "use": asdict(use) if use else None,
+            "delivered": [],
+        }
+        await turn.save_all(without_none(steps))
+
+    async def _deliver(self, turn: Turn) -> None:
+        """Send the parts that have no delivered id yet, one after the other."""
+        channel = self.channels[turn.message.conversation.channel]
+        parts: list[str] = turn.saved("text:reply")
+        delivered: list[str] = list(turn.saved("delivered"))
+        for number in range(len(delivered), len(parts)):
+            await turn.may_speak(channel.send_timeout)
+            part = Part(parts[number], by_agent=bool(turn.saved("by_agent")))
+            delivered.append(await channel.send(turn.message.address, part))
+            await turn.save(delivered=delivered)
+            self.emit(Delivered(turn.reference, turn.lane, channel.name, number + 1, len(parts)))
+
+    async def _say_kept(self, turn: Turn) -> None:
+        """Once, when the service cannot be reached: the message is kept. Its failure changes nothing."""
+        if turn.saved("kept_said") or turn.saved("text:reply") is not None:
+            return
+        channel = self.channels[turn.message.conversation.channel]
+        try:
+            await turn.may_speak(channel.send_timeout)
+            await turn.save(kept_said=True)
+            await channel.send(turn.message.address, Part(self.texts.service_down()))
+        except (DeliveryRefused, ServiceUnavailable, OperatorError, Interrupted):
+            log.warning("turn %s: could not say that its message is kept", turn.reference)
