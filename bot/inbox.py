@@ -122,6 +122,11 @@ class Inbox:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
 
+    @property
+    def running(self) -> int:
+        """How many turns run here."""
+        return len(self._running)
+
     async def idle(self) -> None:
         """Wait until nothing runs here."""
         while self._running:

@@ -279,6 +279,10 @@ class TurnRecords(Protocol):
         """The turn that runs in a lane, and how many messages wait."""
         ...
 
+    async def waiting(self) -> int:
+        """How many messages wait, in all lanes."""
+        ...
+
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
         """Delete finished rows and erase kept words past their age in seconds; how many rows went."""
         ...

@@ -14,7 +14,7 @@ connector. (An answer that takes minutes and survives a crash cannot be the body
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -177,7 +177,7 @@ class BotFrameworkChannel:
         return SEND_TIMEOUT
 
     @asynccontextmanager
-    async def working(self, address: JsonObject) -> AsyncIterator[None]:
+    async def working(self, address: JsonObject) -> AsyncGenerator[None]:
         """Typing, from now until the answer is sent or the block ends.
 
         Not on Slack: Azure Bot Service does not pass it on (a status is a call of Slack's own API).
@@ -187,101 +187,6 @@ class BotFrameworkChannel:
             return
         async with self._typing.shown(_who(address), lambda: self._show_typing(address)):
             yield
-
-    async def send(self, request: Request, **_config: Any) -> Response:
-        made = request.http_request
-        taken = await self._connector.request(made.method, made.url, made.headers, made.data)
-        return Response(request, _Answer(made, taken))
-
-
-class _Clients(ConnectorFactory):
-    """One connector client per service address, kept."""
-
-    def __init__(self, connector: Connector) -> None:
-        self._sender = _Sender(connector)
-        self.kept: LRUCache[str, ConnectorClient] = LRUCache(MAX_CLIENTS)
-
-    async def create(self, service_url: str, *_audience: str) -> ConnectorClient:
-        client = self.kept.get(service_url)
-        if client is None:
-            # the connector adds the token, after it has checked the host: nothing to sign here
-            config = BotFrameworkConnectorConfiguration(
-                SansIOHTTPPolicy(), service_url, pipeline_type=AsyncBfPipeline, sender=self._sender
-            )
-            client = self.kept[service_url] = ConnectorClient(None, custom_configuration=config)
-        return client
-
-
-class _Outbound(BotFrameworkAuthentication):
-    """The adapter's way to connector clients. It verifies nothing: requests are verified before, by the gate."""
-
-    def __init__(self, clients: _Clients) -> None:
-        self._clients = clients
-
-    async def authenticate_request(self, *_request: object) -> AuthenticateRequestResult:
-        raise PermissionError("Requests are verified by the gate.")
-
-    async def authenticate_streaming_request(self, *_request: object) -> AuthenticateRequestResult:
-        raise PermissionError("Streaming connections are not offered.")
-
-    def create_connector_factory(self, *_claims: ClaimsIdentity) -> ConnectorFactory:
-        return self._clients
-
-    async def create_user_token_client(self, *_claims: ClaimsIdentity) -> None:
-        """None: nobody signs in. The stock one costs 38 % of a turn's CPU and another token."""
-
-
-class BotFrameworkChannel:
-    """One platform behind the Bot Framework (the port `Channel`)."""
-
-    def __init__(
-        self, name: str, settings: Settings, gate: Gate, adapter: CloudAdapter, *, clock: Clock, emit: Emit
-    ) -> None:
-        self._name = name
-        self._app_id = settings.microsoft_app_id
-        self._gate = gate
-        self._adapter = adapter
-        self._claims = adapter.create_claims_identity(self._app_id)
-        self._typing = TypingSignals(clock, emit)
-
-    @property
-    def name(self) -> str:
-        """As messages carry it."""
-        return self._name
-
-    @property
-    def limit(self) -> int:
-        """Bytes of UTF-16 in one delivery."""
-        return LIMITS[self._name]
-
-    @property
-    def send_timeout(self) -> float:
-        """Seconds after which a send has failed."""
-        return SEND_TIMEOUT
-
-    @asynccontextmanager
-    async def working(self, address: JsonObject) -> AsyncIterator[None]:
-        """Typing, from now until the answer is sent or the block ends.
-
-        Not on Slack: Azure Bot Service does not pass it on (a status is a call of Slack's own API).
-        """
-        if self._name == SLACK:
-            yield
-            return
-        key = _who(address)
-        signal = TypingSignal(lambda: self._show_typing(address), self._clock, self._emit)
-        self._signals.setdefault(key, set()).add(signal)
-        try:
-            yield
-        finally:
-            signals = self._signals[key]
-            signals.discard(signal)
-            if not signals:
-                del self._signals[key]
-            try:
-                await signal.stop()
-            finally:
-                signal.cancel()
 
     async def send(self, address: JsonObject, part: Part) -> str:
         """Show it; the delivery's id, empty where the platform gives none.

@@ -6,7 +6,7 @@ The SDK's ShowTypingMiddleware goes on for the life of the process when a turn r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from bot.errors import DeliveryRefused, OperatorError, ServiceUnavailable
@@ -28,7 +28,7 @@ class TypingSignals:
         self._on: dict[tuple[str, str], list[TypingSignal]] = {}
 
     @asynccontextmanager
-    async def shown(self, key: tuple[str, str], show: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async def shown(self, key: tuple[str, str], show: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
         """One is on until the block ends, however it ends."""
         signal = TypingSignal(show, self._clock, self._emit)
         signals = self._on.setdefault(key, [])

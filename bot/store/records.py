@@ -139,6 +139,14 @@ class SqlRecords:
             )
         return running, waiting or 0
 
+    async def waiting(self) -> int:
+        """See `TurnRecords.waiting`."""
+        async with self._database.read() as connection:
+            counted = await connection.scalar(
+                sa.select(sa.func.count()).select_from(inbox).where(sa.text("state = 'queued'"))
+            )
+        return counted or 0
+
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
         """See `TurnRecords.sweep`."""
 

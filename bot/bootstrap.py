@@ -1,0 +1,253 @@
+"""The one door: settings in, a bot with everything joined out. Takes stand-ins for tests."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import socket
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from bot.clock import SystemClock
+from bot.commands import Commands, parse
+from bot.errors import OperatorError, ServiceUnavailable, ThreadGone
+from bot.events import Emit, Event
+from bot.inbox import Inbox, InboxLimits
+from bot.ports import Agent, Channel, Clock, Store, Toolbox
+from bot.runs import RunLimits, Runs
+from bot.settings import Settings
+from bot.telemetry import log_event
+from bot.texts import Texts
+from bot.threads import ThreadLimits, Threads, thread_key
+from bot.turn import Turns
+from bot.types import Accepted, Control, Entry, JsonObject, Message, MessageKind, Said, reference_of
+
+log = logging.getLogger("threadkeeper.bootstrap")
+
+AGENTS = {"rehearsal": "bot.agents.rehearsal", "foundry-classic": "bot.agents.foundry_classic"}
+"""Where each AGENT_BACKEND lives. Only the chosen one is imported: all of them cost seconds and 160 MB."""
+
+SHOWN_HISTORY = 100
+GRACE = 20.0
+"""Seconds that running turns are given to end when the bot stops."""
+
+
+@dataclass(slots=True)
+class StandIns:
+    """What a test puts in the place of the real thing."""
+
+    clock: Clock | None = None
+    store: Store | None = None
+    agent: Agent | None = None
+    toolbox: Toolbox | None = None
+    channels: Mapping[str, Channel] | None = None
+    inbox: InboxLimits | None = None
+    runs: RunLimits | None = None
+    threads: ThreadLimits | None = None
+    listeners: list[Emit] = field(default_factory=list[Emit])
+    channel_options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(slots=True)
+class Bot:
+    """A bot in one process, from its HTTP application to its database."""
+
+    settings: Settings
+    store: Store
+    agent: Agent
+    toolbox: Toolbox
+    inbox: Inbox
+    app: Any
+    problems: Sequence[str]
+    turns: Turns
+    stopping: bool = False
+
+    async def accept(self, message: Message) -> Accepted:
+        """Put a verified message on disk, in its lane."""
+        return await self.inbox.accept(entry_of(message, self.settings))
+
+    async def start(self) -> None:
+        """Begin to run turns: first what was left from before."""
+        await self.inbox.start(self.turns)
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Begin no more turns, let those that run end or hand them over. Messages are still accepted."""
+        self.stopping = True
+        await self.inbox.stop(grace)
+
+    async def ready(self) -> list[str]:
+        """Why the bot does not work now, each with its cure; empty when it does."""
+        found: list[str] = []
+        if self.stopping:
+            found.append("The bot is stopping.")
+        if self.inbox.problem is not None:
+            found.append(str(self.inbox.problem))
+        try:
+            await self.store.ping()
+        except ServiceUnavailable as error:
+            found.append(f"{error} Check DATABASE_URL and that the database runs.")
+        return found
+
+
+def entry_of(message: Message, settings: Settings) -> Entry:
+    """How a message goes into the inbox: its lane, and whether it is a control, a command or words for the agent."""
+    lane = thread_key(message.conversation, message.person, settings.group_threads)
+    command = parse(message.text) if message.kind is MessageKind.TEXT else None
+    return Entry(
+        message,
+        lane,
+        control=command if isinstance(command, Control) else None,
+        joins=message.kind is MessageKind.TEXT and command is None,
+    )
+
+
+def texts_for(settings: Settings) -> Texts:
+    """The bot's sentences with the organisation's names in them."""
+    return Texts(settings.bot_name, settings.support_contact, settings.run_deadline_seconds)
+
+
+@asynccontextmanager
+async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> AsyncGenerator[Bot]:
+    """Join everything; on leaving, close it in the opposite order. `start` begins the work.
+
+    Raises:
+        OperatorError: the database, or a tool or adapter that must be there, cannot be used.
+    """
+    given = stand_ins or StandIns()
+    clock = given.clock or SystemClock()
+    texts = texts_for(settings)
+    listeners: list[Emit] = [log_event, *given.listeners]
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    async with AsyncExitStack() as stack:
+        store = given.store or await _open_store(settings, clock, stack)
+        agent = given.agent or await _open_agent(settings, store, clock, texts, stack)
+        toolbox, problems = await _open_tools(settings, given, stack)
+        channels: dict[str, Channel] = dict(given.channels or {})
+        inbox = Inbox(store, clock, emit, _owner(), given.inbox or InboxLimits())
+        threads = Threads(store.threads, agent, clock, emit, given.threads or _thread_limits(settings))
+        limits = given.runs or RunLimits(deadline=settings.run_deadline_seconds)
+        turns = Turns(
+            store=store,
+            channels=channels,
+            threads=threads,
+            runs=Runs(agent, toolbox, store.tool_calls, clock, emit, texts, limits),
+            commands=Commands(store, toolbox, texts, agent.backend, problems),
+            texts=texts,
+            clock=clock,
+            emit=emit,
+            shared_groups=settings.group_threads == "shared",
+            max_age=settings.message_max_age_minutes * 60,
+        )
+        bot = Bot(settings, store, agent, toolbox, inbox, None, problems, turns)
+        bot.app = await _open_channels(bot, channels, listeners, clock, given, stack)
+        yield bot
+
+
+async def _open_store(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Store:
+    module = importlib.import_module("bot.store")
+    store: Store = await module.open_store(settings.database_url, clock, runner=True)
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _open_agent(settings: Settings, store: Store, clock: Clock, texts: Texts, stack: AsyncExitStack) -> Agent:
+    module = importlib.import_module(AGENTS[settings.agent_backend])
+    own = {"history": store.history} if settings.agent_backend == "rehearsal" else {}
+    agent: Agent = await module.create(settings, clock=clock, texts=texts, **own)
+    stack.push_async_callback(agent.close)
+    return agent
+
+
+async def _open_tools(settings: Settings, given: StandIns, stack: AsyncExitStack) -> tuple[Toolbox, list[str]]:
+    if given.toolbox is not None:
+        return given.toolbox, []
+    discovery = importlib.import_module("adapters.discovery")
+    loaded = discovery.load(settings.tools_dir)
+    for problem in loaded.problems:
+        log.warning("a tool was not loaded: %s", problem)
+    return await stack.enter_async_context(loaded.toolbox), loaded.problems
+
+
+async def _open_channels(
+    bot: Bot,
+    channels: dict[str, Channel],
+    listeners: list[Emit],
+    clock: Clock,
+    given: StandIns,
+    stack: AsyncExitStack,
+) -> Any:
+    """The HTTP application with every channel's routes. In local mode with the page, and its two people."""
+    settings = bot.settings
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    framework = importlib.import_module("bot.channels.botframework").create(
+        settings, accept=bot.accept, emit=emit, clock=clock, **given.channel_options
+    )
+    stack.push_async_callback(framework.close)
+    routes = [*framework.routes()]
+    for name, channel in framework.channels().items():
+        channels.setdefault(name, channel)
+    closing: list[Any] = []
+    if settings.local:
+        local = importlib.import_module("bot.channels.local").LocalChannel(
+            bot.accept, partial(_view, bot), partial(_lane_of, settings), clock
+        )
+        listeners.append(local.on_event)
+        routes += local.routes()
+        channels.setdefault(local.name, local)
+        closing.append(local.close)
+    web = importlib.import_module("bot.web.app")
+    return web.create_app(routes=routes, ready=bot.ready, page=settings.local, closing=closing)
+
+
+def _lane_of(settings: Settings, message: Message) -> str:
+    return entry_of(message, settings).lane
+
+
+async def _view(bot: Bot, lane_key: str) -> JsonObject:
+    """What the local page shows of a lane."""
+    lane = await bot.store.threads.lane(lane_key)
+    running, waiting = await bot.store.records.busy(lane_key)
+    thread = lane.thread if lane else None
+    said: list[Said] = []
+    if thread is not None and thread.backend == bot.agent.backend:
+        try:
+            said = await bot.agent.history(thread.remote_id, SHOWN_HISTORY)
+        except (ThreadGone, ServiceUnavailable, OperatorError):
+            log.warning("the thread of a lane could not be read for the page")
+    return {
+        "thread": {
+            "id": thread.remote_id,
+            "number": thread.id,
+            "opened_at": thread.opened_at,
+            "messages": thread.messages,
+            "reason": thread.reason,
+        }
+        if thread
+        else None,
+        "history": [{"role": entry.role, "text": entry.text} for entry in said],
+        "running": reference_of(running) if running else None,
+        "waiting": waiting,
+        "backend": bot.agent.backend,
+    }
+
+
+def _thread_limits(settings: Settings) -> ThreadLimits:
+    return ThreadLimits(settings.thread_max_messages, settings.thread_max_tokens, settings.thread_idle_days)
+
+
+def _owner() -> str:
+    """The name under which this process holds its turns; another life of it has another."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
