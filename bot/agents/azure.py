@@ -282,8 +282,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if (seconds := _number(headers.get(name))) is not None:
             return seconds / 1000
     value = headers.get("Retry-After")
-    if value is None or (seconds := _number(value)) is not None:
-        return None if value is None else seconds
+    if value is None:
+        return None
+    if (seconds := _number(value)) is not None:
+        return seconds
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:

@@ -119,7 +119,13 @@ class FoundryClassicAgent:
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
         messages = [{"role": said.role, "content": said.text} for said in _opening(carried, self._texts)]
         body: JsonObject = {"messages": messages, "metadata": metadata(mark)}
-        answer = await request(self._client.threads.create, body, seconds=self.start_timeout)
+        try:
+            answer = await request(self._client.threads.create, body, seconds=self.start_timeout)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            await self._directory.confirm()  # says which setting is wrong, where it is one
+            raise ServiceUnavailable("The service has the agent and no place for threads.") from None
         return id_of(answer.body)
 
     async def start(self, thread_id: str, ask: Ask) -> Handle:

@@ -155,10 +155,9 @@ class BotFrameworkChannel:
         self, name: str, settings: Settings, gate: Gate, adapter: CloudAdapter, *, clock: Clock, emit: Emit
     ) -> None:
         self._name = name
-        self._app_id = settings.microsoft_app_id
         self._gate = gate
         self._adapter = adapter
-        self._claims = adapter.create_claims_identity(self._app_id)
+        self._claims = adapter.create_claims_identity(settings.microsoft_app_id)
         self._typing = TypingSignals(clock, emit)
 
     @property
@@ -229,10 +228,7 @@ class BotFrameworkChannel:
 
     async def _in_turn(self, address: JsonObject, act: Callable[[TurnContext], Awaitable[Any]]) -> Any:
         """Continue the stored conversation, once it is clear that it is still one of ours."""
-        if string_at(address, "channelId") != self._name or address.get("appId") != self._app_id:
-            raise DeliveryRefused("The stored address belongs to another bot or channel.")
-        if not self._gate.admits(string_at(address, "tenant")):
-            raise DeliveryRefused("The stored address is of a tenant that is not in ALLOWED_TENANTS.")
+        self._gate.check_address(address, self._name)
         reference = _reference(address)
         outcome: list[Any] = []
 

@@ -21,7 +21,7 @@ from bot.channels.activities import EMULATOR, SLACK, TEAMS, tenant_of
 from bot.channels.fields import string_at
 from bot.channels.service_hosts import ServiceHosts
 from bot.channels.signing_keys import SigningKey, SigningKeys
-from bot.errors import BadRequest
+from bot.errors import BadRequest, DeliveryRefused
 from bot.settings import Settings, is_loopback
 from bot.types import JsonObject
 
@@ -80,11 +80,25 @@ class Gate:
             raise BadRequest(403, "serviceUrl is not the one the token was made for.")
         if not self._hosts.permits(service_url):
             raise BadRequest(403, "The host of serviceUrl is not in ALLOWED_SERVICE_HOSTS.")
-        if not self.admits(tenant_of(activity)):
+        if not self._admits(tenant_of(activity)):
             raise BadRequest(403, "The tenant is not in ALLOWED_TENANTS.")
 
-    def admits(self, tenant: str) -> bool:
-        """Whether an organisation's people are served."""
+    def check_address(self, address: JsonObject, channel: str) -> None:
+        """Verify a stored address again before it is used: settings may have changed since, or the row.
+
+        An empty serviceUrl must not come through either: the SDK would send the token to api.botframework.com.
+
+        Raises:
+            DeliveryRefused: it is not one that the bot would take a message from.
+        """
+        if string_at(address, "channelId") != channel or address.get("appId") != self._app_id:
+            raise DeliveryRefused("The stored address belongs to another bot or channel.")
+        if not self._admits(string_at(address, "tenant")):
+            raise DeliveryRefused("The stored address is of a tenant that is not in ALLOWED_TENANTS.")
+        if not self._hosts.permits(string_at(address, "serviceUrl")):
+            raise DeliveryRefused("The host of the stored serviceUrl is not in ALLOWED_SERVICE_HOSTS.")
+
+    def _admits(self, tenant: str) -> bool:
         return not self._tenants or tenant in self._tenants
 
     async def _verified(self, header: str) -> Credentials:

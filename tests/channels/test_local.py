@@ -348,9 +348,7 @@ def past(*entries: str) -> list[Happened]:
     [
         pytest.param([user("a"), agent("b")], [], ["a", "b"], [], id="after a restart"),
         pytest.param([user("a"), agent("b")], ["? a", "= b"], [], ["a", "b"], id="all of it in this process"),
-        pytest.param(
-            [user("a"), agent("b"), user("c"), agent("d")], ["? c", "= d"], ["a", "b"], ["c", "d"], id="both"
-        ),
+        pytest.param([user("a"), agent("b"), user("c"), agent("d")], ["? c", "= d"], ["a", "b"], ["c", "d"], id="both"),
         pytest.param(
             [user("a"), agent("b")], ["= b", "! late"], ["a", "b"], ["late"], id="a turn taken up after a restart"
         ),

@@ -1,0 +1,50 @@
+"""Time that a test holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+
+class HeldClock:
+    """The port `Clock`: stands still until `advance`."""
+
+    def __init__(self) -> None:
+        self._start = time.time()
+        self._passed = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._changed = asyncio.Event()
+
+    def now(self) -> float:
+        return self._start + self._passed
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sleeper = (self._passed + seconds, future)
+        self._sleepers.append(sleeper)
+        self._changed.set()
+        try:
+            await future
+        finally:
+            self._sleepers.remove(sleeper)
+
+    @property
+    def sleeping(self) -> list[float]:
+        """For how long the sleepers still sleep."""
+        return sorted(due - self._passed for due, _ in self._sleepers)
+
+    async def until_asleep(self) -> None:
+        """Wait until somebody sleeps."""
+        while not self._sleepers:
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 5)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._passed += seconds
+        for due, future in list(self._sleepers):
+            if due <= self._passed and not future.done():
+                future.set_result(None)

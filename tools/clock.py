@@ -1,0 +1,94 @@
+"""The time, anywhere."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from adapters import ToolFailed, tool
+
+# places that have no zone of their own name
+ALIASES = {
+    "bangalore": "Asia/Kolkata",
+    "barcelona": "Europe/Madrid",
+    "beijing": "Asia/Shanghai",
+    "bern": "Europe/Zurich",
+    "boston": "America/New_York",
+    "delhi": "Asia/Kolkata",
+    "edinburgh": "Europe/London",
+    "frankfurt": "Europe/Berlin",
+    "geneva": "Europe/Zurich",
+    "germany": "Europe/Berlin",
+    "hamburg": "Europe/Berlin",
+    "hanoi": "Asia/Ho_Chi_Minh",
+    "india": "Asia/Kolkata",
+    "kyoto": "Asia/Tokyo",
+    "miami": "America/New_York",
+    "milan": "Europe/Rome",
+    "mumbai": "Asia/Kolkata",
+    "munich": "Europe/Berlin",
+    "new delhi": "Asia/Kolkata",
+    "ny": "America/New_York",
+    "nyc": "America/New_York",
+    "osaka": "Asia/Tokyo",
+    "philadelphia": "America/New_York",
+    "rio de janeiro": "America/Sao_Paulo",
+    "san francisco": "America/Los_Angeles",
+    "seattle": "America/Los_Angeles",
+    "uk": "Europe/London",
+    "washington": "America/New_York",
+    "washington dc": "America/New_York",
+}
+
+
+@tool
+def current_time(place: str = "UTC") -> str:
+    """Tell the current date and time in a place.
+
+    Args:
+        place: A city, country or time zone, such as Tokyo, Europe/Paris or UTC.
+    """
+    return time_in(place, datetime.now(UTC))
+
+
+def time_in(place: str, now: datetime) -> str:
+    """The words for a moment in a place.
+
+    Raises:
+        ToolFailed: no such place; with the ones that look like it.
+    """
+    zone = _zone(place)
+    local = now.astimezone(ZoneInfo(zone))
+    return f"{local:%H:%M} on {local:%A}, {local.day} {local:%B %Y} in {zone} (UTC{_offset(local)})"
+
+
+def _zone(place: str) -> str:
+    wanted = _plain(place)
+    found = _zones().get(wanted) or _zones().get(wanted.split(",")[0].strip())
+    if found:
+        return found
+    similar = difflib.get_close_matches(wanted, _zones(), n=3, cutoff=0.6)
+    hint = f" Did you mean {', '.join(dict.fromkeys(_zones()[name] for name in similar))}?" if similar else ""
+    raise ToolFailed(f"I know no time zone for {place[:60]!r}.{hint} Ask for a larger city nearby.")
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Every zone by its name, by its last part, and the aliases."""
+    zones: dict[str, str] = {}
+    for zone in sorted(available_timezones()):
+        zones.setdefault(_plain(zone.rsplit("/", 1)[-1]), zone)
+    zones |= {_plain(zone): zone for zone in available_timezones()}
+    return zones | ALIASES
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").split()).casefold()
+
+
+def _offset(local: datetime) -> str:
+    minutes = (local.utcoffset() or timedelta()) // timedelta(minutes=1)
+    sign = "-" if minutes < 0 else "+"
+    return f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
