@@ -67,10 +67,10 @@ STEPS = ("run", "summary")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a run is made for. `step` names its saved step, and the attempts at the service."""
+    """What a run is made for; `tools` None lets it call none. `step` names its saved step, and the attempts."""
 
     text: str
-    tools: tuple[ToolSpec, ...] = ()
+    tools: tuple[ToolSpec, ...] | None
     note: str | None = None
     step: str = "run"
 
@@ -145,7 +145,7 @@ class Runs:
         for step in STEPS:
             saved = turn.saved(step)
             if saved and saved["thread"] == thread.remote_id and not saved["ended"]:
-                await _Run(self, turn, thread, Question("", step=step)).abandon(Interrupted("ended"))
+                await _Run(self, turn, thread, Question("", None, step=step)).abandon(Interrupted("ended"))
 
 
 class RunStuck(RunFailed):

@@ -224,7 +224,7 @@ class Turns:
         if waiting:
             return None
         try:
-            question = Question(self.texts.summary_request(), step="summary")
+            question = Question(self.texts.summary_request(), None, step="summary")
             finished = await self.runs.create_and_poll(turn, thread, question)
         except LostLease:
             raise

@@ -242,11 +242,11 @@ class RunMark:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a run is started with. `text` None means that the thread already holds the message."""
+    """What a run is started with. `text` None: the thread already holds the message; `tools` None: call none at all."""
 
     mark: RunMark
     text: str | None
-    tools: tuple[ToolSpec, ...] = ()
+    tools: tuple[ToolSpec, ...] | None = ()
     note: str | None = None
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from adapters import ToolFailed, tool
 
@@ -29,7 +30,7 @@ def _root(value: Number) -> Number:
     return exact if exact is not None and exact * exact == value else math.sqrt(value)
 
 
-FUNCTIONS: dict[str, Callable[..., Number]] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": _root,
     "abs": abs,
     "round": round,
@@ -168,11 +169,11 @@ class _Parser:
 
     def _atom(self) -> Number:
         token = self._peek()
-        self.at += 1
-        if token == "(":
+        if self._take("("):
             value = self._sum()
             self._closed()
             return value
+        self.at += 1
         if token[:1].isdigit() or token[:1] == ".":
             return int(token) if token.isdigit() else float(token)
         name = token.casefold()

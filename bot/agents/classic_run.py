@@ -59,7 +59,7 @@ def run_body(agent_id: str, agent_tools: Sequence[JsonObject], ask: Ask) -> Json
         own = [tool for tool in agent_tools if _mapping(tool.get("function")).get("name") not in ours]
         # A run's tools take the place of the agent's, so the agent's own go along.
         body["tools"] = [*(_function_tool(tool) for tool in ask.tools), *own]
-    else:
+    elif ask.tools is None:
         body["tool_choice"] = "none"
     return without_none(body)
 

@@ -58,6 +58,8 @@ BACKEND = "foundry-classic"
 POST_SECONDS = 30.0
 """A request that changes something ends by then, answered or not."""
 GET_SECONDS = 15.0
+FIRST_LOOK_SECONDS = 0.5
+"""No run ends sooner; the service's own advice for polling."""
 STEPS_SECONDS = 5.0
 """Token counts are not worth more of a person's time than this."""
 PAGE = 100
@@ -103,6 +105,7 @@ class FoundryClassicAgent:
     ) -> None:
         """`owned` is closed with the agent; `post_seconds`: see `create`."""
         self.start_timeout = post_seconds
+        self.first_look = FIRST_LOOK_SECONDS
         self._client = client
         self._directory = directory
         self._owned = owned

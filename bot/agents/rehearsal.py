@@ -127,7 +127,7 @@ class RehearsalAgent:
             raise ServiceBusy("rehearsed 429", retry_after=3.0)
 
     def _plan(self, text: str, ask: Ask) -> JsonObject:
-        calls = _calls(text, ask.tools, ask.mark)
+        calls = _calls(text, ask.tools, ask.mark) if ask.tools is not None else []
         state: JsonObject = {"text": text, "calls": calls, "outputs": None, "status": "queued"}
         rehearsed = _REHEARSE.match(text)
         if rehearsed:
@@ -238,7 +238,6 @@ def _calls(text: str, tools: Sequence[ToolSpec], mark: RunMark) -> list[JsonObje
             "arguments": json.dumps(_typed(arguments, specs.get(name))),
         }
         for position, (name, arguments) in enumerate(named)
-        if tools
     ]
 
 

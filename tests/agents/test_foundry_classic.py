@@ -163,7 +163,7 @@ async def test_a_run_is_one_request_with_everything_in_it(world: FoundryWorld, s
 
 
 async def test_a_run_without_tools_may_call_none(world: FoundryWorld, server: FoundryServer):
-    await world.agent.start(await opened(world), Ask(mark(), "Summarise"))
+    await world.agent.start(await opened(world), Ask(mark(), "Summarise", tools=None))
     [post] = server.requests_to("POST", RUNS)
     assert post.body["tool_choice"] == "none"
     assert "tools" not in post.body

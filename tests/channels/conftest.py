@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,64 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.channels import botframework
-from bot.channels.botframework import BotFramework, BotFrameworkChannel
 from bot.channels.cloud import Cloud
-from bot.events import Event
 from bot.settings import Settings
-from bot.types import Accepted, JsonObject, Message
 from tests.teams import APP_ID, TENANT, FakeConnector, FakeEntra, FakeIssuer, HeldClock
-
-SECRET = "the-client-secret"
-
-
-@dataclass
-class Rig:
-    """A bot whose inbox is a list."""
-
-    issuer: FakeIssuer
-    entra: FakeEntra
-    connector: FakeConnector
-    clock: HeldClock
-    client: TestClient[web.Request, web.Application]
-    framework: BotFramework
-    accepted: list[Message] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    fault: Exception | None = None
-
-    async def accept(self, message: Message) -> Accepted:
-        if self.fault is not None:
-            raise self.fault
-        self.accepted.append(message)
-        return Accepted(turn=len(self.accepted), fresh=True)
-
-    @property
-    def teams(self) -> BotFrameworkChannel:
-        return self.framework.channels()["msteams"]
-
-    @property
-    def url(self) -> str:
-        return self.connector.url
-
-    def bearer(self, **claims: Any) -> dict[str, str]:
-        """The header of a sound request."""
-        return {"Authorization": f"Bearer {self.issuer.token(self.url, **claims)}"}
-
-    async def post(
-        self, activity: Any = None, *, headers: dict[str, str] | None = None, data: bytes | None = None
-    ) -> tuple[int, Any]:
-        """POST /api/messages; status and JSON of the answer."""
-        sent = {"Content-Type": "application/json"} | (self.bearer() if headers is None else headers)
-        body = {"data": data} if data is not None else {"json": activity}
-        async with self.client.post("/api/messages", headers=sent, **body) as response:
-            text = await response.text()
-            return response.status, await response.json() if text else None
-
-    async def address(self, activity: JsonObject) -> JsonObject:
-        """The stored address of an activity that came in."""
-        status, _ = await self.post(activity)
-        assert status == 202
-        return self.accepted[-1].address
-
+from tests.teams.rig import SECRET, Rig
 
 MakeRig = Callable[..., Awaitable[Rig]]
 

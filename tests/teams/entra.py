@@ -101,5 +101,4 @@ class FakeEntra:
 
     async def _managed(self, request: web.Request) -> web.Response:
         self.requests.append(dict(request.query))
-        answer = await self._answer()
-        return answer
+        return await self._answer()
