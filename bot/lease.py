@@ -103,7 +103,11 @@ class Turn:
 
     async def race(self, work: Coroutine[Any, Any, T]) -> T:
         """Await the work, but cancel it and raise if the turn is interrupted meanwhile."""
-        self.check()
+        try:
+            self.check()
+        except (LostLease, Interrupted):
+            work.close()
+            raise
         task = asyncio.ensure_future(work)
         early = asyncio.ensure_future(self._ended_early.wait())
         try:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError
 from azure.identity.aio import ClientSecretCredential, ManagedIdentityCredential
 
@@ -104,12 +104,12 @@ class BotToken:
                 return await self._credential.get_token(self._scope)
         except TimeoutError:
             raise DeliveryFailed("the token service did not answer", sent=False) from None
-        except AzureError as error:
+        except Exception as error:  # also KeyError and ValueError, where the answer is odd
             self._explain(error)
         finally:
             self._request = None
 
-    def _explain(self, error: AzureError) -> NoReturn:
+    def _explain(self, error: Exception) -> NoReturn:
         """Name who can act. The service's own words are left out: they quote the request."""
         if isinstance(error, CredentialUnavailableError) and self._managed:
             raise OperatorError(

@@ -93,6 +93,7 @@ class FakeEntra:
         if self.refusal is not None:
             return web.json_response(self.refusal[1], status=self.refusal[0])
         body = {"token_type": "Bearer", "expires_in": self.lifetime, "access_token": f"token-{number}"}
+        body["resource"] = "https://api.botframework.com"
         return web.json_response(body)
 
     async def _token(self, request: web.Request) -> web.Response:

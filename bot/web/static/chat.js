@@ -109,7 +109,6 @@ function onEnded(data, replayed) {
 function onTyping(data) {
   at("typing").hidden = !data.on;
   at("stop").classList.toggle("busy", busy());
-  scrollDown();
 }
 
 function handle(kind, data, replayed) {
@@ -182,7 +181,7 @@ function rebuild(now) {
   if (running) showRun(running[1], [running[0]]);
   else idle();
   at("log").removeAttribute("aria-busy");
-  scrollDown(true);
+  scrollDown();
 }
 
 function listen(last) {
@@ -222,7 +221,7 @@ function say(text) {
   const entry = { id: crypto.randomUUID(), ...here, text };
   keepOutbox([...outbox, entry]);
   mineShown(entry, "");
-  scrollDown(true);
+  scrollDown();
   flush();
 }
 

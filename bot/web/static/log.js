@@ -9,6 +9,7 @@ const NEAR_PIXELS = 120;
 const MOST_ENTRIES = 600;
 
 let sayWord = () => {};
+let following = true; // the newest line stays in view, until the reader scrolls up
 
 export function actions(say) {
   sayWord = say;
@@ -27,9 +28,16 @@ function atBottom() {
   return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PIXELS;
 }
 
-export function scrollDown(always = false) {
-  if (always || atBottom()) scroller.scrollTop = scroller.scrollHeight;
+export function scrollDown() {
+  following = true;
+  scroller.scrollTop = scroller.scrollHeight;
 }
+
+scroller.addEventListener("scroll", () => {
+  following = atBottom();
+});
+const growth = new ResizeObserver(() => following && scrollDown());
+for (const part of [scroller, ...scroller.children]) growth.observe(part);
 
 function element(name, className, ...children) {
   const made = document.createElement(name);
@@ -39,7 +47,6 @@ function element(name, className, ...children) {
 }
 
 function add(id, made) {
-  const follow = atBottom();
   if (id) {
     made.dataset.id = id;
     byId.set(id, made);
@@ -49,7 +56,6 @@ function add(id, made) {
     byId.delete(log.firstElementChild.dataset.id);
     log.firstElementChild.remove();
   }
-  if (follow) scrollDown(true);
 }
 
 function clock(seconds) {
