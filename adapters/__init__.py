@@ -1,16 +1,5 @@
-"""How a tool call is answered. All that the author of a tool needs stands here.
+"""How a tool call is answered. What a tool is written with stands here; the rest is asked for by module."""
 
-    from adapters import tool
+from adapters.marks import ToolContext, ToolFailed, tool
 
-    @tool
-    def roll(sides: int = 6) -> int:
-        \"\"\"Roll one die.\"\"\"
-
-The signature and the docstring are the specification. The decorator only marks: importing a tool has no effect.
-"""
-
-from __future__ import annotations
-
-from adapters.marking import Marked, ToolContext, ToolFailed, tool
-
-__all__ = ["Marked", "ToolContext", "ToolFailed", "tool"]
+__all__ = ["ToolContext", "ToolFailed", "tool"]

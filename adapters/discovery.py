@@ -1,66 +1,105 @@
-"""Finding tools: files in `tools/`, files in TOOLS_DIR, and entry points of installed packages."""
+"""Finds the tools: in the package `tools`, in one more folder, and in installed packages."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import importlib.util
-import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from adapters.function import FunctionAdapter, FunctionTool, function_tool
-from adapters.marking import mark_of
+from adapters.contract import NotATool
+from adapters.function import FunctionAdapter, FunctionTool
+from adapters.marks import mark_of
 from adapters.toolbox import Toolbox
 
+PACKAGE = "tools"
 ENTRY_POINTS = "threadkeeper.tools"
-OWN_TOOLS = Path(__file__).resolve().parent.parent / "tools"
+
+_TELLING = (NameError, SyntaxError, ImportError, AttributeError, TypeError)
+"""Errors whose text is about the code. That of others may hold what the code reads: a key, an address."""
+_SHOWN_TEXT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The toolbox, and what was left out of it, each with its reason."""
+    """What was found, and a line for each thing that could not be used."""
 
     toolbox: Toolbox
     problems: list[str]
 
 
-def load(tools_dir: Path | None = None, *, own: Path = OWN_TOOLS) -> Loaded:
-    """Everything that can be called. What does not import is skipped and named; the rest is offered all the same."""
-    problems: list[str] = []
-    tools: list[FunctionTool] = []
-    folders = [own] if tools_dir is None else [own, tools_dir]
-    for folder in folders:
-        for path in sorted(folder.glob("*.py")):
-            if not path.name.startswith("_"):
-                tools += _from_file(path, problems)
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        tools += _from_entry_point(entry, problems)
-    toolbox = Toolbox([FunctionAdapter(tools)])
-    return Loaded(toolbox, [*problems, *toolbox.problems])
+@dataclass(slots=True)
+class _Found:
+    tools: dict[str, FunctionTool] = field(default_factory=lambda: {})
+    problems: list[str] = field(default_factory=lambda: [])
+
+    def add(self, function: Callable[..., object], source: str, name: str | None = None) -> None:
+        shown = name or getattr(function, "__name__", "a function")
+        try:
+            tool = FunctionTool(function, source, name)
+        except NotATool as error:
+            self.problems.append(f"{source}: {shown} is no tool: {error}")
+            return
+        first = self.tools.setdefault(tool.spec.name, tool)
+        if first is not tool:
+            self.problems.append(
+                f"{source}: {tool.spec.name} is left out, {first.spec.source} has a tool of that name; rename one"
+            )
+
+    def add_module(self, module: ModuleType, source: str) -> None:
+        for value in list(vars(module).values()):
+            # A tool that a file imported from another is the other's.
+            if mark_of(value) and getattr(value, "__module__", None) == module.__name__:
+                self.add(value, source)
 
 
-def _from_file(path: Path, problems: list[str]) -> list[FunctionTool]:
-    source = f"{path.parent.name}/{path.name}"
+def load(tools_dir: Path | None = None) -> Loaded:
+    """Find every tool. What cannot be used is left out and named; nothing here stops the bot from starting."""
+    found = _Found()
+    for file, name in _package_files():
+        _add_file(found, file, name, f"{PACKAGE}/{file.name}")
+    if tools_dir is not None:
+        for file in _python_files(tools_dir):
+            _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", f"{tools_dir.name}/{file.name}")
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        _add_entry_point(found, point)
+    return Loaded(Toolbox([FunctionAdapter(list(found.tools.values()))]), found.problems)
+
+
+def _package_files() -> Iterator[tuple[Path, str]]:
+    spec = importlib.util.find_spec(PACKAGE)
+    for folder in sorted((spec.submodule_search_locations or []) if spec else []):
+        for file in _python_files(Path(folder)):
+            yield file, f"{PACKAGE}.{file.stem}"
+
+
+def _python_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+
+
+def _add_file(found: _Found, file: Path, name: str, source: str) -> None:
     try:
-        module = _imported(path)
-    except Exception as error:
-        problems.append(f"{source}: {_where(error, path)}")
-        return []
-    return _made(_marked(module), source, problems)
+        module = _imported(file, name)
+    except (Exception, SystemExit) as error:
+        found.problems.append(f"{source}: {_told(error, str(file))}")
+        return
+    found.add_module(module, source)
 
 
-def _imported(path: Path) -> ModuleType:
-    name = f"threadkeeper_tools_{abs(hash(path.resolve()))}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
+def _imported(file: Path, name: str) -> ModuleType:
+    if name.startswith(f"{PACKAGE}."):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file.name} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pydantic look a class's module up by name
+    sys.modules[name] = module  # dataclasses and pydantic look their module up here
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -69,46 +108,32 @@ def _imported(path: Path) -> ModuleType:
     return module
 
 
-def _marked(module: ModuleType) -> Iterator[Callable[..., Any]]:
-    """The marked functions that the module itself defines, in the order of their lines."""
-    for value in vars(module).values():
-        if mark_of(value) is not None and getattr(value, "__module__", None) == module.__name__:
-            yield value
-
-
-def _from_entry_point(entry: EntryPoint, problems: list[str]) -> list[FunctionTool]:
-    """A package's tools: a function, marked or not, or a module with marked functions."""
-    source = f"{entry.dist.name if entry.dist else 'package'}:{entry.name}"
+def _add_entry_point(found: _Found, point: importlib.metadata.EntryPoint) -> None:
+    package = point.dist.name if point.dist else "?"
+    source = f"package {package}, entry point {point.name}"
     try:
-        value = entry.load()
-    except Exception as error:
-        problems.append(f"{source}: {type(error).__name__} while importing {entry.value}")
-        return []
-    if inspect.ismodule(value):
-        return _made(_marked(value), source, problems)
-    if not callable(value):
-        problems.append(f"{source}: {entry.value} is neither a function nor a module")
-        return []
-    return _made(iter([value]), source, problems)
+        value: object = point.load()
+    except (Exception, SystemExit) as error:
+        found.problems.append(f"{source}: {_told(error, '')}")
+        return
+    if isinstance(value, ModuleType):
+        found.add_module(value, source)
+    elif callable(value):
+        found.add(value, source, point.name)
+    else:
+        found.problems.append(f"{source}: it is neither a function nor a module")
 
 
-def _made(functions: Iterator[Callable[..., Any]], source: str, problems: list[str]) -> list[FunctionTool]:
-    made: list[FunctionTool] = []
-    for function in functions:
-        try:
-            made.append(function_tool(function, source))
-        except Exception as error:  # pydantic raises many kinds for types it has no schema for
-            name = getattr(function, "__name__", "?")
-            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} for its signature"
-            problems.append(f"{source}: {name}: {reason.splitlines()[0]}")
-    return made
-
-
-def _where(error: Exception, path: Path) -> str:
-    """What went wrong and on which line of the file, in one line."""
-    line = error.lineno if isinstance(error, SyntaxError) else None
+def _told(error: BaseException, file: str) -> str:
+    """The error in one line: its kind, the line of the file, and its text where that is about the code."""
+    line: int | None = None
     for frame in traceback.extract_tb(error.__traceback__):
-        if Path(frame.filename) == path:
-            line = frame.lineno
-    said = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}{f' at line {line}' if line else ''}{f': {said}' if said else ''}"
+        line = frame.lineno if frame.filename == file else line
+    text = str(error) if isinstance(error, _TELLING) else ""
+    if isinstance(error, SyntaxError):
+        line, text = error.lineno if error.filename == file else line, error.msg
+    elif isinstance(error, ImportError):
+        text = re.sub(r" \([^()]*\)$", "", error.msg)  # Python adds the path of the file it looked in
+    told = type(error).__name__ + (f" at line {line}" if line else "")
+    text = " ".join(text.split())[:_SHOWN_TEXT]
+    return f"{told}: {text}" if text else told

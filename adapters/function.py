@@ -1,106 +1,98 @@
-"""Python functions as tools: the schema from the signature, the arguments checked against it."""
+"""Python functions as tools: the signature and the docstring are the specification."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
+import functools
 import inspect
 import re
-import typing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from adapters.contract import NotATool, ToolClash, arguments_of
+from adapters.docstring import describe
+from adapters.marks import Mark, ToolContext, mark_of
+from adapters.signature import Signature
+from adapters.workers import Workers
+from bot.types import Caller, ToolCall, ToolSpec
 
-from adapters.failures import ArgumentsRefused, ToolBusy
-from adapters.marking import Marked, ToolContext, mark_of
-from bot.types import Caller, JsonObject, ToolSpec
-
-THREADS = 16
-"""Sync functions run in threads, so that they do not block the event loop."""
-
-HELD_BY_ONE = 4
-"""A thread cannot be ended from outside. A tool whose calls hold so many past their time takes no more."""
-
-_NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
-_ARGS = re.compile(r"^\s*(?:Args|Arguments|Parameters):\s*$", re.MULTILINE)
-_SECTION = re.compile(r"^\s*(?:Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE)
-_ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.+)$")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What the agent services take as a function's name."""
 
 
-@dataclass(frozen=True, slots=True)
 class FunctionTool:
-    """One function, its specification, and the model that its arguments must fit."""
+    """One function, ready to be called with what an agent sends."""
 
-    function: Callable[..., Any]
-    spec: ToolSpec
-    arguments: type[BaseModel]
-    context_name: str | None
-
-    def bound(self, arguments: JsonObject, caller: Caller) -> dict[str, Any]:
-        """The keyword arguments of a call.
+    def __init__(self, function: Callable[..., object], source: str = "", name: str | None = None) -> None:
+        """Read the function. A mark's name goes before `name`, which goes before the function's own.
 
         Raises:
-            ArgumentsRefused: naming each argument and what was expected of it.
+            NotATool: with what its author must change.
         """
-        try:
-            checked = self.arguments.model_validate(arguments)
-        except ValidationError as error:
-            raise ArgumentsRefused(_told(error)) from None
-        values = {name: getattr(checked, name) for name in self.arguments.model_fields}
-        if self.context_name is not None:
-            values[self.context_name] = ToolContext(
-                caller.person, caller.tenant, caller.channel, caller.reference, caller.key, caller.repeated
-            )
-        return values
+        mark = mark_of(function) or Mark()
+        name = mark.name or name or str(getattr(function, "__name__", ""))
+        described = describe(_docstring(function))
+        if not _NAME.fullmatch(name):
+            raise NotATool("its name must be 1 to 64 letters, digits, _ or -")
+        if not described.description:
+            raise NotATool("it has no docstring, so the agent would not know what it is for")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise NotATool("it yields; a tool returns one result")
+        self._signature = Signature(function, described.arguments)
+        self._function = function
+        self._waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async
+        )
+        self.spec = ToolSpec(
+            name=name,
+            description=described.description,
+            parameters=self._signature.schema,
+            timeout=mark.timeout,
+            once=mark.once,
+            source=source or getattr(function, "__module__", ""),
+        )
 
+    async def call(self, call: ToolCall, caller: Caller, workers: Workers) -> object:
+        """Call the function: awaited where it is asynchronous, else in a thread.
 
-def function_tool(function: Callable[..., Any], source: str, mark: Marked | None = None) -> FunctionTool:
-    """The tool that a function is.
-
-    Raises:
-        ValueError: its name or its signature cannot be told to an agent.
-    """
-    marked = mark or mark_of(function) or Marked(function.__name__)
-    if not _NAME.match(marked.name):
-        raise ValueError(f"the name {marked.name!r} is not made of 1 to 64 letters, digits, _ and -")
-    described, notes = _docstring(inspect.getdoc(function) or "")
-    hints = typing.get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {}
-    context_name = None
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise ValueError(f"{marked.name}: the argument {name} cannot be given by name")
-        hint = hints.get(name, str)
-        if hint is ToolContext:
-            context_name = name
-            continue
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[name] = (hint, Field(default, description=notes.get(name)))
-    model = create_model(marked.name, __config__=ConfigDict(extra="forbid"), **fields)
-    spec = ToolSpec(
-        name=marked.name,
-        description=described,
-        parameters=_plain(model.model_json_schema()),
-        timeout=marked.timeout,
-        once=marked.once,
-        source=source,
-    )
-    return FunctionTool(function, spec, model, context_name)
+        Raises:
+            BadArguments: the arguments do not fit.
+            ToolBusy: its earlier calls hang.
+            Exception: whatever the function raised.
+        """
+        bound = functools.partial(self._function, **self._signature.bind(arguments_of(call), _context(caller)))
+        result = bound() if self._waits else await workers.run(self.spec.name, bound)
+        return await result if inspect.isawaitable(result) else result
 
 
 class FunctionAdapter:
-    """Answers calls with Python functions."""
+    """Functions, answered for in this process."""
 
-    def __init__(self, tools: Sequence[FunctionTool]) -> None:
-        self._specs = [tool.spec for tool in tools]
-        self._tools = {tool.spec.name: tool for tool in tools}
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tool")
-        self._held: dict[str, int] = {}
+    def __init__(self, tools: Sequence[FunctionTool], workers: Workers | None = None) -> None:
+        """Take the tools.
+
+        Raises:
+            ToolClash: two have one name.
+        """
+        self._tools: dict[str, FunctionTool] = {}
+        self._workers = workers or Workers()
+        for tool in tools:
+            first = self._tools.setdefault(tool.spec.name, tool)
+            if first is not tool:
+                raise ToolClash(tool.spec.name, first.spec.source, tool.spec.source)
+
+    def specs(self) -> Sequence[ToolSpec]:
+        """The tools, as the agent is told of them."""
+        return [tool.spec for tool in self._tools.values()]
+
+    async def call(self, call: ToolCall, caller: Caller) -> object:
+        """Call one of the functions.
+
+        Raises:
+            NotCalled: the arguments do not fit, or earlier calls hang.
+            Exception: whatever the function raised.
+        """
+        return await self._tools[call.name].call(call, caller, self._workers)
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,75 +100,20 @@ class FunctionAdapter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def specs(self) -> Sequence[ToolSpec]:
-        """The tools, as the agent is told of them; also those that share a name, for the toolbox to refuse."""
-        return self._specs
-
-    async def call(self, name: str, arguments: JsonObject, caller: Caller) -> object:
-        """What the function returns. Raises what it raises, `ArgumentsRefused` and `ToolBusy`."""
-        tool = self._tools[name]
-        values = tool.bound(arguments, caller)
-        if inspect.iscoroutinefunction(tool.function):
-            return await tool.function(**values)
-        return await self._in_thread(name, partial(tool.function, **values))
-
-    async def _in_thread(self, name: str, work: Callable[[], object]) -> object:
-        if self._held.get(name, 0) >= HELD_BY_ONE:
-            raise ToolBusy(name)
-        future = self._pool.submit(contextvars.copy_context().run, work)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if not future.cancel() and not future.done():
-                self._held[name] = self._held.get(name, 0) + 1
-                future.add_done_callback(lambda _: self._let_go(name))
-            raise
-
-    def _let_go(self, name: str) -> None:
-        self._held[name] = self._held[name] - 1
+        return None
 
 
-def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """What comes before the sections, and the notes on the arguments (Google's style)."""
-    first = _SECTION.search(text)
-    described = text[: first.start()].strip() if first else text.strip()
-    notes: dict[str, str] = {}
-    begin = _ARGS.search(text)
-    if begin:
-        end = _SECTION.search(text, begin.end())
-        for line in text[begin.end() : end.start() if end else None].splitlines():
-            found = _ARGUMENT.match(line)
-            if found:
-                notes[found[1]] = found[2].strip()
-    return described, notes
+def _docstring(function: Callable[..., object]) -> str:
+    # Not inspect.getdoc: an object without a docstring would inherit its class's, a partial that of `partial`.
+    return getattr(inspect.unwrap(function), "__doc__", None) or ""
 
 
-def _plain(schema: JsonObject) -> JsonObject:
-    """The schema without titles, which only cost tokens."""
-
-    def cleaned(value: Any, inside_properties: bool = False) -> Any:
-        if isinstance(value, dict):
-            items = typing.cast("JsonObject", value).items()
-            return {
-                key: cleaned(inner, key in ("properties", "$defs"))
-                for key, inner in items
-                if key != "title" or inside_properties
-            }
-        if isinstance(value, list):
-            return [cleaned(inner) for inner in typing.cast("list[Any]", value)]
-        return value
-
-    plain: JsonObject = cleaned(schema)
-    plain.setdefault("properties", {})
-    return plain
-
-
-def _told(error: ValidationError) -> str:
-    """The problems, each with its argument; without the values, which may be long."""
-    told = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'arguments'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return "; ".join(told[:10])
+def _context(caller: Caller) -> ToolContext:
+    return ToolContext(
+        person=caller.person,
+        tenant=caller.tenant,
+        channel=caller.channel,
+        reference=caller.reference,
+        key=caller.key,
+        repeated=caller.repeated,
+    )

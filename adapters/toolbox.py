@@ -1,150 +1,170 @@
-"""The toolbox: every adapter's tools under one roof, and one output for every call, whatever the tool does."""
+"""All tools, whatever answers them: every call becomes exactly one output, whatever the tool does."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Self
 
-from pydantic_core import PydanticSerializationError, to_json
-
-from adapters.failures import ArgumentsRefused, ToolBusy
-from adapters.marking import ToolFailed
-from bot.types import Caller, JsonObject, ToolCall, ToolOutput, ToolSpec
-
-MOST_OUTPUT = 16 * 1024
-"""Bytes of UTF-8. Ten calls of 64 KB would be 160,000 tokens."""
+from adapters.contract import Adapter, BadArguments, NotCalled, ToolClash, arguments_of
+from adapters.marks import ToolFailed
+from adapters.result import OUTPUT_LIMIT, NotJson, cut, render
+from bot.types import Caller, ToolCall, ToolOutput, ToolSpec
 
 log = logging.getLogger("threadkeeper.tools")
 
-
-class Adapter(Protocol):
-    """A way of answering calls: two verbs, entered once and left once."""
-
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def specs(self) -> Sequence[ToolSpec]:
-        """The tools it answers."""
-        ...
-
-    async def call(self, name: str, arguments: JsonObject, caller: Caller) -> object:
-        """Call one of them. May raise whatever it likes; `ToolFailed` in words for the agent."""
-        ...
+_ADVICE = "result unknown. Say so; don't guess."
+_SHOWN_NAME = 64
+_CHAIN = 5
 
 
 class Toolbox:
-    """Joins adapters. Of two tools with one name neither is offered: which one was meant cannot be known."""
+    """The adapters, joined. The order of the tools is that of their names."""
 
-    def __init__(self, adapters: Sequence[Adapter], *, most_output: int = MOST_OUTPUT) -> None:
-        self._adapters = adapters
-        self._most_output = most_output
-        self._stack = AsyncExitStack()
-        self._tools: dict[str, tuple[ToolSpec, Adapter]] = {}
-        self.problems: list[str] = []
-        for adapter in adapters:
-            for spec in adapter.specs():
-                self._add(spec, adapter)
-        for name in [clash.split(":", 1)[0] for clash in self.problems]:
-            self._tools.pop(name, None)
+    def __init__(self, adapters: Sequence[Adapter], output_limit: int = OUTPUT_LIMIT) -> None:
+        """Join the adapters.
 
-    def _add(self, spec: ToolSpec, adapter: Adapter) -> None:
-        if spec.name in self._tools:
-            other = self._tools[spec.name][0].source
-            self.problems.append(f"{spec.name}: both {other} and {spec.source} have a tool of this name; rename one.")
-            return
-        self._tools[spec.name] = (spec, adapter)
+        Raises:
+            ToolClash: two tools have one name.
+        """
+        self._adapters = tuple(adapters)
+        self._limit = output_limit
+        self._entered = AsyncExitStack()
+        self._open = False
+        self._left_running: set[asyncio.Task[object]] = set()
+        self._tools = _joined(self._adapters)
+
+    def specs(self) -> Sequence[ToolSpec]:
+        """Every tool, in a fixed order."""
+        return [spec for spec, _ in self._tools.values()]
+
+    async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
+        """Call it. Never raises: every failure becomes an output that the agent can read.
+
+        `error` is `unknown_tool`, `bad_arguments`, `busy` (in these three nothing was done), `timeout`, `failed` or
+        `not_json`. A result that was cut is no error.
+
+        Raises:
+            asyncio.CancelledError: we were cancelled; the tool is cancelled too.
+        """
+        found = self._tools.get(call.name)
+        if found is None:
+            known = ", ".join(self._tools) or "none"
+            words = f"There is no tool named {call.name[:_SHOWN_NAME]!r}. The tools are: {known}."
+            return self._output(call, words, "unknown_tool")
+        try:
+            none = not arguments_of(call)
+        except BadArguments as error:
+            return self._not_called(call, error)
+        spec, adapter = found
+        if none:
+            call = ToolCall(call.id, call.name, "{}")
+        return await self._made(call, caller, spec, adapter)
+
+    async def _made(self, call: ToolCall, caller: Caller, spec: ToolSpec, adapter: Adapter) -> ToolOutput:
+        # A task of its own: one that swallows its cancellation must not keep us past the timeout.
+        task = asyncio.create_task(self._guarded(call, caller, adapter), name=f"tool {spec.name}")
+        try:
+            done, _ = await asyncio.wait({task}, timeout=spec.timeout)
+        except asyncio.CancelledError:
+            self._leave(task)
+            raise
+        if not done:
+            self._leave(task)
+            log.warning("tool %s gave no answer within %g s (%s)", spec.name, spec.timeout, caller.reference)
+            words = f"{spec.name} gave no answer within {spec.timeout:g} s ({caller.reference}); {_ADVICE}"
+            return self._output(call, words, "timeout")
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            return self._failed(call, caller, error)
+        return ToolOutput(call.id, str(task.result()))
+
+    async def _guarded(self, call: ToolCall, caller: Caller, adapter: Adapter) -> object:
+        try:
+            return render(await adapter.call(call, caller), self._limit)
+        except SystemExit as error:  # a task hands it to the event loop, which would stop
+            raise RuntimeError("SystemExit") from error
+
+    def _leave(self, task: asyncio.Task[object]) -> None:
+        """Cancel it without waiting: what it still does, and how it ends, concerns nobody."""
+        task.cancel()
+        self._left_running.add(task)
+        task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[object]) -> None:
+        self._left_running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio reports it as never retrieved
+
+    def _failed(self, call: ToolCall, caller: Caller, error: BaseException) -> ToolOutput:
+        if isinstance(error, NotCalled):
+            return self._not_called(call, error)
+        if isinstance(error, ToolFailed) and str(error).strip():
+            return self._output(call, str(error), "failed")
+        if isinstance(error, NotJson):
+            log.error("tool %s gave a result that has no JSON form (%s)", call.name, caller.reference)
+            words = f"{call.name} ran, but its result cannot be shown ({caller.reference}); {_ADVICE}"
+            return self._output(call, words, "not_json")
+        log.error("tool %s failed (%s): %s", call.name, caller.reference, _trace(error))
+        return self._output(call, f"{call.name} failed ({caller.reference}); {_ADVICE}", "failed")
+
+    def _not_called(self, call: ToolCall, error: NotCalled) -> ToolOutput:
+        return self._output(call, f"{call.name} was not called: {error}", error.kind)
+
+    def _output(self, call: ToolCall, words: str, error: str) -> ToolOutput:
+        return ToolOutput(call.id, cut(words, self._limit), error)
 
     async def __aenter__(self) -> Self:
-        for adapter in self._adapters:
-            await self._stack.enter_async_context(adapter)
+        """Enter every adapter, once.
+
+        Raises:
+            RuntimeError: it was entered before.
+            ToolClash: a tool that an adapter only knows of now has the name of another.
+        """
+        if self._open:
+            raise RuntimeError("a toolbox is entered once")
+        self._open = True
+        async with AsyncExitStack() as stack:
+            for adapter in self._adapters:
+                await stack.enter_async_context(adapter)
+            self._tools = _joined(self._adapters)
+            self._entered = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
-
-    def specs(self) -> Sequence[ToolSpec]:
-        """Every tool, ordered by name."""
-        return [self._tools[name][0] for name in sorted(self._tools)]
-
-    async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
-        """The one output of a call. Never raises, but for its own cancellation."""
-        known = self._tools.get(call.name)
-        if known is None:
-            return _output(call, "unknown_tool", f"There is no tool {call.name!r}. Use only the tools you were given.")
-        spec, adapter = known
-        try:
-            arguments = _arguments(call.arguments)
-            async with asyncio.timeout(spec.timeout):
-                result = await adapter.call(call.name, arguments, caller)
-            return ToolOutput(call.id, self._cut(_text(result)))
-        except TimeoutError:
-            return _output(call, "timeout", _unknown(call, caller, f"did not answer within {spec.timeout:g} seconds"))
-        except ArgumentsRefused as refused:
-            return _output(call, "bad_arguments", self._cut(f"{call.name} was not called: {refused}. Correct them."))
-        except ToolFailed as failed:
-            return _output(call, "failed", self._cut(str(failed) or f"{call.name} failed."))
-        except ToolBusy:
-            return _output(
-                call, "busy", f"{call.name} was not called: its earlier calls still hang. Say so; don't guess."
-            )
-        except _NotJson:
-            return _output(call, "not_json", _unknown(call, caller, "gave a result that cannot be read"))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return _output(call, "failed", _unknown(call, caller, "failed"))  # the tool cancelled itself
-        except (Exception, SystemExit):
-            log.exception("tool %s failed in turn %s", call.name, caller.reference)
-            return _output(call, "failed", _unknown(call, caller, "failed"))
-
-    def _cut(self, text: str) -> str:
-        """The text within the bound, cut at a line or a word, with a note of what is missing."""
-        data = text.encode("utf-8", "replace")
-        if len(data) <= self._most_output:
-            return text
-        note = f"\n[cut: {len(data)} bytes in all; ask for less or for a part]"
-        kept = data[: max(0, self._most_output - len(note))].decode("utf-8", "ignore")
-        border = max(kept.rfind("\n"), kept.rfind(" "))
-        return (kept[:border] if border > len(kept) // 2 else kept) + note
+        for task in self._left_running:
+            task.cancel()
+        await self._entered.aclose()
 
 
-class _NotJson(Exception):
-    """The result has no form that can be told to the agent."""
+def _joined(adapters: Sequence[Adapter]) -> dict[str, tuple[ToolSpec, Adapter]]:
+    tools: dict[str, tuple[ToolSpec, Adapter]] = {}
+    for adapter in adapters:
+        for spec in adapter.specs():
+            if spec.name in tools:
+                raise ToolClash(spec.name, tools[spec.name][0].source, spec.source)
+            tools[spec.name] = spec, adapter
+    return dict(sorted(tools.items()))
 
 
-def _output(call: ToolCall, error: str, words: str) -> ToolOutput:
-    return ToolOutput(call.id, words, error)
+def _trace(error: BaseException) -> str:
+    """Where it happened and what kind it was, without the exception's text, which may hold a secret."""
+    parts: list[str] = []
+    for link in _causes(error):
+        frames = "".join(traceback.format_tb(link.__traceback__)).rstrip()
+        parts.append(f"{type(link).__module__}.{type(link).__qualname__}\n{frames}".rstrip())
+    return "\ncaused by ".join(parts)
 
 
-def _unknown(call: ToolCall, caller: Caller, what: str) -> str:
-    return f"{call.name} {what} ({caller.reference}); result unknown. Say so; don't guess."
-
-
-def _arguments(text: str) -> JsonObject:
-    try:
-        arguments: Any = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        raise ArgumentsRefused("the arguments are not JSON") from None
-    if not isinstance(arguments, dict):
-        raise ArgumentsRefused("the arguments are not a JSON object")
-    return cast("JsonObject", arguments)
-
-
-def _text(result: object) -> str:
-    """A string as it is; anything else as JSON."""
-    if isinstance(result, str):
-        return result
-    try:
-        return to_json(result, inf_nan_mode="null").decode()
-    except (PydanticSerializationError, ValueError, RecursionError):
-        raise _NotJson from None
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(_CHAIN):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

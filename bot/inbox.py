@@ -161,7 +161,8 @@ class Inbox:
             began = self._clock.monotonic()
             claims = await self._store.inbox.claim(self._owner, min(free, 50), self._limits.lease)
             for claim in claims:
-                turn = Turn(claim, self._store.inbox, self._clock, self._owner, began + self._limits.lease)
+                leased_until = began + self._limits.lease
+                turn = Turn(claim, self._store.inbox, self._clock, self._owner, leased_until, self.renew)
                 task = asyncio.create_task(self._run(turn), name=f"turn-{turn.reference}")
                 self._running[turn.id] = (turn, task)
             if not claims:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from bot.errors import Interrupted, LostLease
@@ -16,7 +16,15 @@ T = TypeVar("T")
 class Turn:
     """A claimed turn in hand. Every write asks whether it is still ours; a lost one raises `LostLease`."""
 
-    def __init__(self, claim: Claim, store: InboxStore, clock: Clock, owner: str, leased_until: float) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        store: InboxStore,
+        clock: Clock,
+        owner: str,
+        leased_until: float,
+        renew: Callable[[], Awaitable[None]],
+    ) -> None:
         self.id = claim.turn
         self.reference = reference_of(claim.turn)
         self.lane = claim.lane
@@ -32,6 +40,7 @@ class Turn:
         self._steps: JsonObject = dict(claim.steps)
         self._store = store
         self._clock = clock
+        self._renew = renew
         self._lost = False
         self._why: Interrupt | None = None
         self._ended_early = asyncio.Event()
@@ -91,7 +100,10 @@ class Turn:
         """
         self.check()
         if self._clock.monotonic() + timeout >= self.leased_until:
-            raise LostLease(self.reference)
+            await self._renew()
+            self.check()
+            if self._clock.monotonic() + timeout >= self.leased_until:
+                raise LostLease(self.reference)
         why = await self._store.holds(self.id, self.owner)
         if why is not None:
             self.interrupt(why)

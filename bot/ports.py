@@ -279,8 +279,8 @@ class TurnRecords(Protocol):
         """The turn that runs in a lane, and how many messages wait."""
         ...
 
-    async def waiting(self) -> int:
-        """How many messages wait, in all lanes."""
+    async def unfinished(self) -> int:
+        """How many messages have not ended, in all lanes."""
         ...
 
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:

@@ -490,6 +490,6 @@ async def _settle(tasks: Mapping[str, asyncio.Future[ToolOutput]], once: set[str
             task.cancel()
     if pending:
         await asyncio.wait(pending.values())
-    for task in pending.values():
+    for task in tasks.values():
         if not task.cancelled():
             task.exception()  # seen; a failure to save shows again at the next write

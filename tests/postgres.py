@@ -43,7 +43,18 @@ def private_server() -> Generator[str]:
         )
         options = f"-k {root} -c listen_addresses='' -c fsync=off -c max_connections=200"
         subprocess.run(
-            [*as_nobody, str(folder / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(root / "log"), "-w", "start"],
+            [
+                *as_nobody,
+                str(folder / "pg_ctl"),
+                "-D",
+                str(data),
+                "-o",
+                options,
+                "-l",
+                str(root / "log"),
+                "-w",
+                "start",
+            ],
             check=True,
             capture_output=True,
             cwd="/",

@@ -117,9 +117,7 @@ class ScriptedAgent:
             self.threads[run.thread].append(Said("assistant", step))
             step = Finished(Reply(step), Usage(10, 5, 10))
         if isinstance(step, list):
-            run.calls = tuple(
-                ToolCall(f"{run.id}-c{len(run.outputs)}-{n}", name, "{}") for n, name in enumerate(step)
-            )
+            run.calls = tuple(ToolCall(f"{run.id}-c{len(run.outputs)}-{n}", name, "{}") for n, name in enumerate(step))
             return NeedsTools(run.calls)
         if isinstance(step, (Finished, Stopped)):
             run.ended = step

@@ -171,19 +171,10 @@ class World:
         return self.channel.texts
 
     async def quiet(self, timeout: float = 10.0) -> None:
-        """Wait until nothing runs here and nothing is due."""
+        """Wait until every message has ended."""
         async with asyncio.timeout(timeout):
-            while True:
-                await self.bot.inbox.idle()
-                due = await self.bot.store.inbox.next_due()
-                running = self.bot.inbox.running
-                if not running and due is None and not await self._queued():
-                    return
+            while self.bot.inbox.running or await self.bot.store.records.unfinished():
                 await asyncio.sleep(0.01)
-
-    async def _queued(self) -> bool:
-        waiting = await self.bot.store.records.waiting()
-        return waiting > 0
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -1,1 +1,1 @@
-"""What the agent can call, one file a subject. Add a file here, or name a folder of your own in TOOLS_DIR."""
+"""What the agent may call: one file a subject."""

@@ -1,7 +1,7 @@
 """The local channel: two people and a group on this machine, spoken to over HTTP and server-sent events.
 
 There is no sign-in: who can reach the port is believed. It is mounted in local mode only, behind the guard of
-`bot.web.app`. The chat page and the terminal use the same four addresses. In the group every message is meant
+`bot.web.app`. The chat page and the terminal use the same three addresses. In the group every message is meant
 for the bot; there is no mention to begin with.
 """
 

@@ -31,11 +31,7 @@ class Happened:
     def frame(self) -> bytes:
         """Its form on the wire. JSON has no raw line break, so one `data:` line is enough."""
         data = json.dumps(self.data, ensure_ascii=False)
-        return f"id: {self.id}
-event: {self.kind}
-data: {data}
-
-".encode("utf-8", "replace")
+        return f"id: {self.id}\nevent: {self.kind}\ndata: {data}\n\n".encode("utf-8", "replace")
 
 
 @dataclass(eq=False, slots=True)

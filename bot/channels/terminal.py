@@ -1,4 +1,4 @@
-"""The local conversation in a terminal: a client of the same four addresses that the chat page uses."""
+"""The local conversation in a terminal: a client of the same three addresses that the chat page uses."""
 
 from __future__ import annotations
 
@@ -7,34 +7,23 @@ import codecs
 import contextlib
 import json
 import os
-import re
 import threading
-import time
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import aiohttp
-from rich.console import Console, ConsoleRenderable
-from rich.control import Control
-from rich.live import Live
-from rich.markdown import Markdown
-from rich.padding import Padding
-from rich.rule import Rule
-from rich.segment import ControlType
-from rich.text import Text
+from rich.console import Console
 
+from bot.channels.screen import Screen
+from bot.errors import BadRequest
 from bot.types import JsonObject
 
 LOCAL_MODE = ("X-Threadkeeper-Mode", "local")
 SHORT = aiohttp.ClientTimeout(total=10)
 STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=45)
 RETRY_SECONDS = 1.0
-RECENT = 6
 
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, ConnectionError)
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 async def joined(base_url: str) -> bool:
@@ -49,7 +38,7 @@ async def joined(base_url: str) -> bool:
     return False
 
 
-async def typed(descriptor: int = 0) -> AsyncIterator[str]:
+async def typed_lines(descriptor: int = 0) -> AsyncIterator[str]:
     """The lines typed there, read by a thread so that nothing waits for them.
 
     It reads the descriptor, not `sys.stdin`: a thread that waits inside Python's own buffer would hold its lock
@@ -85,6 +74,9 @@ async def chat(base_url: str, *, person: str, console: Console, lines: AsyncIter
         link = Link(http, base_url.rstrip("/"), person)
         try:
             state = await link.state()
+        except BadRequest as refused:
+            screen.note(refused.reason)
+            return
         except _UNREACHABLE:
             screen.note(f"Threadkeeper doesn't answer at {base_url}. Is it running? `python -m bot serve` starts it.")
             return
@@ -144,21 +136,28 @@ async def _listen(link: Link, screen: Screen, state: JsonObject) -> None:
     link.last = state["last"]
     while True:
         with contextlib.suppress(*_UNREACHABLE):
-            async for kind, data in link.events():
-                screen.reached()
-                if kind == "reset":
-                    state = await link.state()
-                    for event in state["events"]:
-                        screen.show(event["kind"], event["data"])
-                    screen.catch_up(state)
-                    link.last = state["last"]
-                    break
-                screen.show(kind, data)
-            else:
-                screen.lost()
-            continue
+            if await _follow(link, screen):
+                continue
         screen.lost()
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _follow(link: Link, screen: Screen) -> bool:
+    """Show one stream's events; True where the next can begin at once, False where the server ended it."""
+    async with contextlib.aclosing(link.events()) as events:
+        async for kind, data in events:
+            if kind == "open":
+                screen.reached()
+            elif kind == "reset":
+                state = await link.state()
+                for event in state["events"]:
+                    screen.show(event["kind"], event["data"])
+                screen.catch_up(state)
+                link.last = state["last"]
+                return True
+            else:
+                screen.show(kind, data)
+    return False
 
 
 async def _settled(link: Link, screen: Screen) -> None:
@@ -187,9 +186,15 @@ class Link:
         self._place = {"person": person, "conversation": "personal"}
 
     async def state(self) -> JsonObject:
-        """The conversation as it stands."""
+        """The conversation as it stands.
+
+        Raises:
+            BadRequest: there is no such person.
+        """
         url = f"{self._base_url}/local/state"
         async with self._http.get(url, params=self._place, timeout=SHORT) as response:
+            if response.status == 400:
+                raise BadRequest(400, str((await response.json())["error"]))
             response.raise_for_status()
             return await response.json()
 
@@ -202,11 +207,12 @@ class Link:
             answer: JsonObject = await response.json()
             return "" if response.ok else str(answer.get("error"))
 
-    async def events(self) -> AsyncIterator[tuple[str, JsonObject]]:
-        """What happened after `last`, as it happens; `last` follows."""
+    async def events(self) -> AsyncGenerator[tuple[str, JsonObject]]:
+        """`open`, then what happened after `last`, as it happens; `last` follows."""
         url, params = f"{self._base_url}/local/events", {**self._place, "after": self.last}
         async with self._http.get(url, params=params, timeout=STREAM) as response:
             response.raise_for_status()
+            yield "open", {}
             rest = b""
             async for chunk in response.content.iter_any():
                 *frames, rest = (rest + chunk).split(b"\n\n")
@@ -215,164 +221,3 @@ class Link:
                     if "event" in fields:
                         self.last = fields["id"]
                         yield fields["event"], json.loads(fields["data"])
-
-
-class Screen:
-    """What the terminal shows: lines above, and while a run goes on, its state in the last one."""
-
-    def __init__(self, console: Console, person: str) -> None:
-        self.changed = asyncio.Event()
-        self.known: deque[str] = deque(maxlen=500)
-        self.prompted = False
-        self._console = console
-        self._person = person
-        self._live: Live | None = None
-        self._runs: dict[str, str] = {}
-        self._lost = False
-
-    def welcome(self, state: JsonObject) -> None:
-        """Where we are, the last words, and what can be said."""
-        self._print(Text("Threadkeeper", "bold"))
-        self._print(Text(f"{_thread(state)} Agent: {state['backend'] or 'unknown'}.", "dim"))
-        spoken = [(entry["role"] == "user", entry["text"]) for entry in state["history"]]
-        for event in state["events"]:
-            data: JsonObject = event["data"]
-            if event["kind"] in ("said", "message", "update"):
-                self.known.append(data["id"])
-                spoken.append((event["kind"] == "said", data["text"]))
-        for mine, text in spoken[-RECENT:]:
-            self._print(Text(f"{'you' if mine else 'bot'}  {plain(text)}", "dim"))
-        words = "start over, undo, stop, help; exit (or Ctrl-D) leaves. You can type while an answer is made."
-        self._print(Text(words, "dim italic"))
-        self.catch_up(state)
-
-    def catch_up(self, state: JsonObject) -> None:
-        """Take over what runs now."""
-        self._runs = {state["running"]: "running"} if state["running"] else {}
-        if state.get("problem"):
-            self.note(state["problem"])
-        self._status()
-
-    def note(self, text: str) -> None:
-        """A sentence of the terminal's own."""
-        self._print(Text(plain(text), "yellow"))
-        self.prompt()
-
-    def lost(self) -> None:
-        """Say once that the connection is gone."""
-        if not self._lost:
-            self._lost = True
-            self._runs.clear()
-            self._status()
-            self.note("The connection is lost; trying again…")
-
-    def reached(self) -> None:
-        """Say that it is back."""
-        if self._lost:
-            self._lost = False
-            self.note("Connected again.")
-
-    def prompt(self) -> None:
-        """Show that it is the person's turn, unless the status line is there."""
-        if self._console.is_terminal and self._live is None and not self.prompted:
-            self._console.print("[bold green]›[/] ", end="")
-            self.prompted = True
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._runs.clear()
-        self._status()
-        if self.prompted:
-            self._console.print()
-
-    def show(self, kind: str, data: JsonObject) -> None:
-        """One event of the conversation."""
-        match kind:
-            case "said":
-                self._said(data)
-            case "message" | "update":
-                self._delivered(kind, data)
-            case "run":
-                self._runs[data["reference"]] = str(data["state"])
-                self._status()
-                if data.get("cure"):
-                    self.note(data["cure"])
-            case "tool":
-                self._print(_tool(data))
-            case "thread":
-                self._print(Rule(Text(f"new thread: {data['reason']}", "dim"), style="dim"))
-            case "ended":
-                self._runs.pop(data["reference"], None)
-                self._status()
-                self._print(Text(f"{data['outcome']} in {data['seconds']:.1f} s · {data['reference']}", "dim"))
-                self.prompt()
-            case _:
-                pass
-        self.changed.set()
-
-    def _said(self, data: JsonObject) -> None:
-        if data["id"] not in self.known:  # by the same person, in another window
-            self._print(Text(f"you, elsewhere › {plain(data['text'])}", "green"))
-
-    def _delivered(self, kind: str, data: JsonObject) -> None:
-        if kind == "message" and data["id"] in self.known:
-            return
-        self.known.append(data["id"])
-        title = "Threadkeeper (AI)" if data["by_agent"] else "Threadkeeper"
-        self._print(Text(title + (", corrected" if kind == "update" else ""), "bold cyan"))
-        self._print(Padding(Markdown(plain(data["text"]), hyperlinks=False), (0, 0, 1, 2)))
-        if data["buttons"]:
-            self._print(Text(f"  You can say: {', '.join(data['buttons'])}", "dim"))
-        if not self._runs:
-            self.prompt()
-
-    def _print(self, shown: ConsoleRenderable) -> None:
-        if self.prompted:
-            erase = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-            self._console.control(erase)
-            self.prompted = False
-        self._console.print(shown)
-
-    def _status(self) -> None:
-        """The status line. It is drawn when the state changes, not by a timer, which would wipe what is typed."""
-        if not self._runs:
-            if self._live is not None:
-                self._live.stop()
-            self._live = None
-            return
-        reference, state = list(self._runs.items())[-1]
-        words = Text.assemble(
-            "● ", (state.replace("_", " "), "bold"), f" · {reference} · stop interrupts", style="cyan"
-        )
-        if self._live is None:
-            self._print(Text())
-            self._live = Live(words, console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(words, refresh=True)
-
-
-def plain(text: str) -> str:
-    """The text without what a terminal would obey: an answer must not move the cursor or set the title."""
-    return _CONTROL_CHARACTERS.sub("", text)
-
-
-def _thread(state: JsonObject) -> str:
-    thread = state["thread"]
-    if not thread:
-        return "No thread yet; your next message opens one."
-    age = max(0.0, state.get("now", time.time()) - thread["opened_at"])
-    when = "just now"
-    for span, name in _SPANS:
-        if age >= span:
-            when = f"{int(age // span)} {name}{'s' if age >= 2 * span else ''} ago"
-            break
-    return f"Going on in thread {thread['number']} ({thread['messages']} messages, opened {when})."
-
-
-def _tool(data: JsonObject) -> Text:
-    name = plain(data["name"])
-    if data["state"] == "started":
-        return Text.assemble("  → ", (name, "bold"), " running", style="dim")
-    if data["error"]:
-        return Text.assemble("  ✗ ", (name, "bold"), f" failed: {data['error']}, {data['seconds']:.1f} s", style="red")
-    return Text.assemble("  ✓ ", (name, "bold"), f" {data['seconds']:.1f} s", style="green")

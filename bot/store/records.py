@@ -139,11 +139,11 @@ class SqlRecords:
             )
         return running, waiting or 0
 
-    async def waiting(self) -> int:
-        """See `TurnRecords.waiting`."""
+    async def unfinished(self) -> int:
+        """See `TurnRecords.unfinished`."""
         async with self._database.read() as connection:
             counted = await connection.scalar(
-                sa.select(sa.func.count()).select_from(inbox).where(sa.text("state = 'queued'"))
+                sa.select(sa.func.count()).select_from(inbox).where(sa.text("state IN ('queued', 'running')"))
             )
         return counted or 0
 

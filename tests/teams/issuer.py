@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import cache
 from typing import Any
 
 import jwt
@@ -17,6 +18,12 @@ from tests.teams.activities import APP_ID
 
 ISSUER = "https://api.botframework.com"
 CHANNELS = ("msteams", "slack")
+
+
+@cache
+def _key(number: int) -> rsa.RSAPrivateKey:
+    """Making one is slow, and the tests need only that the numbers differ."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 class FakeIssuer:
@@ -51,7 +58,7 @@ class FakeIssuer:
     def rotate(self, *, endorsements: tuple[str, ...] | None = CHANNELS, publish: bool = True) -> str:
         """Sign with a new key from now on; the old ones are withdrawn."""
         self._made += 1
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = _key(self._made)
         self.kid = f"key-{self._made}"
         jwk = json.loads(RSAAlgorithm.to_jwk(self.key.public_key())) | {"kid": self.kid, "use": "sig"}
         if endorsements is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import dataclass, field
 
@@ -29,6 +30,20 @@ def lane_of(message: Message) -> str:
     return f"{message.conversation.id}/{message.person.id}"
 
 
+def view(
+    *said: tuple[str, str],
+    thread: str | None = None,
+    opened_at: float = 1.0,
+    running: str | None = None,
+    waiting: int = 0,
+) -> JsonObject:
+    """A lane as the page is told of it; `said` are questions with their answers."""
+    history = [entry for q, a in said for entry in ({"role": "user", "text": q}, {"role": "assistant", "text": a})]
+    known = {"id": thread, "number": 3, "opened_at": opened_at, "messages": 2 * len(said), "reason": "first"}
+    shown: JsonObject = {"thread": known if thread else None, "history": history, "backend": "rehearsal"}
+    return {**shown, "running": running, "waiting": waiting}
+
+
 @dataclass
 class LocalBot:
     """Records what was accepted; the lanes it shows are plain values that a test may set."""
@@ -40,6 +55,7 @@ class LocalBot:
     calls: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
+        self.arrived = asyncio.Event()
         self.channel = LocalChannel(self.accept, self.view, lane_of, SystemClock())
 
     def app(self) -> web.Application:
@@ -58,12 +74,20 @@ class LocalBot:
         turn = self.turns.setdefault(message.id, len(self.turns) + 1)
         if fresh:
             self.accepted.append(message)
+            self.arrived.set()
         return Accepted(turn, fresh)
 
+    async def said(self, count: int) -> Message:
+        """The newest of `count` accepted messages, once it is there."""
+        async with asyncio.timeout(10):
+            while len(self.accepted) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
+        return self.accepted[count - 1]
+
     async def view(self, lane: str) -> JsonObject:
-        return self.views.get(
-            lane, {"thread": None, "history": [], "running": None, "waiting": 0, "backend": "rehearsal"}
-        )
+        """What a test set for this lane, else one without a thread."""
+        return self.views.get(lane) or view()
 
     # -- what a turn tells ---------------------------------------------------------------------------------
 

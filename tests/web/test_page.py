@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
-from bot.types import Message
+from bot.clock import SystemClock
 from tests.web.driver import PHONE, PageDriver, chromium
-from tests.web.local_bot import LocalBot
+from tests.web.local_bot import LocalBot, view
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -47,17 +46,9 @@ async def chat(browser: Browser, server: TestServer) -> AsyncIterator[PageDriver
         assert not driver.foreign, "nothing may be asked of another machine"
 
 
-async def said(bot: LocalBot, count: int) -> Message:
-    """The newest of `count` accepted messages."""
-    async with asyncio.timeout(5):
-        while len(bot.accepted) < count:
-            await asyncio.sleep(0.005)
-    return bot.accepted[count - 1]
-
-
 async def test_a_turn_is_shown_as_it_happens(bot: LocalBot, chat: PageDriver) -> None:
     await chat.say("What time is it in Tokyo?")
-    message = await said(bot, 1)
+    message = await bot.said(1)
     await expect(chat.mine).to_have_text("What time is it in Tokyo?")
     await expect(chat.input).to_have_value("")
     async with bot.channel.working(message.address):
@@ -73,23 +64,17 @@ async def test_a_turn_is_shown_as_it_happens(bot: LocalBot, chat: PageDriver) ->
         await expect(chat.answers).to_have_text("It is 21:04 in Tokyo.")
         await expect(chat.answers.locator("strong")).to_have_text("21:04")
     await expect(chat.typing).to_be_hidden()
-    bot.views["personal-alex/alex"] = {
-        "thread": {"id": "thread_1", "number": 1, "opened_at": 1.0, "messages": 2, "reason": "first"},
-        "history": [{"role": "user", "text": message.text}, {"role": "assistant", "text": "It is **21:04** in Tokyo."}],
-        "running": None,
-        "waiting": 0,
-        "backend": "rehearsal",
-    }
+    bot.views["personal-alex/alex"] = view((message.text, "It is **21:04** in Tokyo."), thread="thread_1")
     bot.end(message)
     await expect(chat.run).to_contain_text("Answered · 1.2 s")
-    await expect(chat.thread).to_contain_text("Thread 1 thread_1 · opened")
+    await expect(chat.thread).to_contain_text("Thread 3 thread_1 · opened")
     await expect(chat.thread).to_contain_text("days ago · 2 messages · rehearsal")
     await expect(chat.input).to_be_focused()
 
 
 async def test_a_failed_tool_says_so(bot: LocalBot, chat: PageDriver) -> None:
     await chat.say("Find the customer")
-    message = await said(bot, 1)
+    message = await bot.said(1)
     bot.call_ends(message, "crm", bot.call_starts(message, "crm"), "timeout")
     await expect(chat.tools).to_have_text("crmfailed: timeout · 0.2 s")
 
@@ -97,12 +82,12 @@ async def test_a_failed_tool_says_so(bot: LocalBot, chat: PageDriver) -> None:
 async def test_the_buttons_say_their_words_and_leave_the_focus_in_the_input(bot: LocalBot, chat: PageDriver) -> None:
     for count, button in enumerate(("Start over", "Undo", "Stop"), 1):
         await chat.click(button)
-        assert (await said(bot, count)).text == button.lower()
+        assert (await bot.said(count)).text == button.lower()
         await expect(chat.input).to_be_focused()
-    message = await said(bot, 3)
+    message = await bot.said(3)
     await bot.say(message, "Not sure. Again?", by_agent=False, buttons=("retry",))
     await chat.click("retry")
-    assert (await said(bot, 4)).text == "retry"
+    assert (await bot.said(4)).text == "retry"
     await expect(chat.notices).to_have_text("Not sure. Again?")
 
 
@@ -112,19 +97,19 @@ async def test_it_is_used_with_the_keyboard_alone(bot: LocalBot, chat: PageDrive
     await chat.press("Shift+Enter")
     await chat.page.keyboard.type("second line")
     await chat.press("Enter")
-    assert (await said(bot, 1)).text == "first line\nsecond line"
-    bot.start(await said(bot, 1))
+    assert (await bot.said(1)).text == "first line\nsecond line"
+    bot.start(await bot.said(1))
     await expect(chat.run).to_contain_text("In progress")
     await chat.press("Escape")
-    assert (await said(bot, 2)).text == "stop"
+    assert (await bot.said(2)).text == "stop"
     await chat.press("Alt+n")
-    assert (await said(bot, 3)).text == "start over"
+    assert (await bot.said(3)).text == "start over"
     await chat.press("Alt+z")
-    assert (await said(bot, 4)).text == "undo"
+    assert (await bot.said(4)).text == "undo"
     await chat.press("Alt+2", "Alt+g")
     await chat.page.keyboard.type("hello team")
     await chat.press("Enter")
-    message = await said(bot, 5)
+    message = await bot.said(5)
     assert (message.person.id, message.conversation.id) == ("sam", "team")
     # The same by Tab and arrow keys: from the input back through the buttons to the switches.
     await chat.press(*["Shift+Tab"] * 4)
@@ -139,7 +124,7 @@ async def test_it_is_used_with_the_keyboard_alone(bot: LocalBot, chat: PageDrive
 async def test_escape_with_nothing_to_stop_says_nothing(bot: LocalBot, chat: PageDriver) -> None:
     await chat.press("Escape")
     await chat.say("hello")
-    assert (await said(bot, 1)).text == "hello"
+    assert (await bot.said(1)).text == "hello"
 
 
 @pytest.mark.invariant("I10")
@@ -147,7 +132,7 @@ async def test_each_person_has_a_conversation_and_both_see_the_group(
     bot: LocalBot, chat: PageDriver, browser: Browser, server: TestServer
 ) -> None:
     await chat.say("Alex's secret")
-    await bot.answer(await said(bot, 1), "kept")
+    await bot.answer(await bot.said(1), "kept")
     await expect(chat.answers).to_have_text("kept")
     await chat.choose("sam")
     await expect(chat.mine).to_have_count(0)
@@ -157,7 +142,7 @@ async def test_each_person_has_a_conversation_and_both_see_the_group(
     async with PageDriver.open(browser, address_of(server)) as other:
         await other.choose("team")
         await expect(other.page.locator(".entry.other .words")).to_have_text("hello from Sam")
-        await bot.answer(await said(bot, 2), "hello Sam")
+        await bot.answer(await bot.said(2), "hello Sam")
         await expect(other.page.locator(".entry.theirs .who").last).to_contain_text("to Sam")
         await other.choose("personal")
         await expect(other.mine).to_have_text("Alex's secret")
@@ -183,7 +168,7 @@ HOSTILE = """<img src=x onerror="document.title='owned'"><script>document.title=
 
 async def test_words_are_shown_as_text_and_nothing_is_loaded_for_them(bot: LocalBot, chat: PageDriver) -> None:
     await chat.say(HOSTILE)
-    message = await said(bot, 1)
+    message = await bot.said(1)
     await bot.say(message, HOSTILE)
     await bot.say(message, HOSTILE, by_agent=False)
     bot.call_starts(message, "<img src=x>")
@@ -223,7 +208,7 @@ last"""
 
 async def test_markdown_is_drawn(bot: LocalBot, chat: PageDriver) -> None:
     await chat.say("draw")
-    await bot.say(await said(bot, 1), MARKDOWN)
+    await bot.say(await bot.said(1), MARKDOWN)
     await expect(chat.answers.locator("h3")).to_have_text("Plan")
     await expect(chat.answers.locator("em")).to_have_text("soft")
     await expect(chat.answers.locator("p code")).to_have_text("code_with_underscores")
@@ -236,7 +221,7 @@ async def test_markdown_is_drawn(bot: LocalBot, chat: PageDriver) -> None:
 
 async def test_markdown_of_any_kind_ends(bot: LocalBot, chat: PageDriver) -> None:
     await chat.say("go")
-    message = await said(bot, 1)
+    message = await bot.said(1)
     for text in (
         "  deep\n- a\n\n- b\n\n\n",
         "```",
@@ -262,7 +247,7 @@ async def test_after_a_restart_the_page_goes_on_and_an_unsent_message_arrives_on
     await first.start_server()
     async with PageDriver.open(browser, address_of(first)) as chat:
         await chat.say("before")
-        await bot.answer(await said(bot, 1), "answered before")
+        await bot.answer(await bot.said(1), "answered before")
         await expect(chat.answers).to_have_text("answered before")
         await first.close()
         await expect(chat.connection).to_contain_text("Trying again")
@@ -270,15 +255,9 @@ async def test_after_a_restart_the_page_goes_on_and_an_unsent_message_arrives_on
         await expect(chat.page.locator(".entry .state")).to_contain_text("Not sent yet")
 
         again = LocalBot()
-        again.views["personal-alex/alex"] = {
-            "thread": {"id": "t", "number": 1, "opened_at": 1.0, "messages": 2, "reason": "first"},
-            "history": [{"role": "user", "text": "before"}, {"role": "assistant", "text": "answered before"}],
-            "running": None,
-            "waiting": 0,
-            "backend": "rehearsal",
-        }
+        again.views["personal-alex/alex"] = view(("before", "answered before"), thread="t")
         async with TestServer(again.app(), port=unused_tcp_port):
-            message = await said(again, 1)
+            message = await again.said(1)
             assert message.text == "while it was away"
             await again.answer(message, "answered after")
             await expect(chat.answers).to_have_text(["answered before", "answered after"])
@@ -302,24 +281,18 @@ async def test_it_can_be_looked_at(
     size = PHONE if look == "phone" else None
     more = {"size": size} if size else {}
     async with PageDriver.open(browser, address_of(server), scheme=scheme, **more) as chat:
-        await conversation(bot, chat)
-        await chat.screenshot(tmp_path / f"{look}.png")
+        await conversation(bot, chat, tmp_path / f"{look}.png")
         assert (tmp_path / f"{look}.png").stat().st_size > 10_000
         wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         assert not await chat.page.evaluate(wide), "the page scrolls sideways"
 
 
-async def conversation(bot: LocalBot, chat: PageDriver) -> None:
-    """Something of everything, with a turn still running at the end."""
-    bot.views["personal-alex/alex"] = {
-        "thread": {"id": "thread_9Xk2mQ7LwTz41", "number": 3, "opened_at": 1.0, "messages": 14, "reason": "first"},
-        "history": [],
-        "running": None,
-        "waiting": 0,
-        "backend": "rehearsal",
-    }
+async def conversation(bot: LocalBot, chat: PageDriver, picture: Path) -> None:
+    """Something of everything, and a picture while the last turn runs."""
+    opened = SystemClock().now() - 3 * 3600
+    bot.views["personal-alex/alex"] = view(("a", "b"), thread="thread_9Xk2mQ7LwTz41", opened_at=opened)
     await chat.say("What time is it in Tokyo, and what is 25 * 47?")
-    message = await said(bot, 1)
+    message = await bot.said(1)
     bot.start(message, thread="thread_9Xk2mQ7LwTz41")
     for tool in ("clock", "calculator"):
         bot.call_ends(message, tool, bot.call_starts(message, tool))
@@ -331,7 +304,7 @@ async def conversation(bot: LocalBot, chat: PageDriver) -> None:
     )
     bot.end(message)
     await chat.say("Open a ticket: the printer on floor 3 is on fire")
-    message = await said(bot, 2)
+    message = await bot.said(2)
     bot.start(message)
     bot.call_ends(message, "tickets_create", bot.call_starts(message, "tickets_create"), "timeout")
     await bot.say(
@@ -339,10 +312,10 @@ async def conversation(bot: LocalBot, chat: PageDriver) -> None:
     )
     bot.end(message, "apology")
     await chat.say("retry")
-    message = await said(bot, 3)
+    message = await bot.said(3)
     bot.start(message)
     bot.call_starts(message, "tickets_create")
-    manager = bot.channel.working(message.address)
-    await manager.__aenter__()
-    await expect(chat.typing).to_be_visible()
-    await expect(chat.page.locator(".tool.started")).to_be_visible()
+    async with bot.channel.working(message.address):
+        await expect(chat.typing).to_be_in_viewport(ratio=0.95)
+        await expect(chat.page.locator(".tool.started")).to_be_in_viewport()
+        await chat.screenshot(picture)

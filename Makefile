@@ -1,0 +1,78 @@
+# Threadkeeper: every command sets up what it needs. Override on the command line: make run PORT=4000, make test WORKERS=0
+
+VENV ?= .venv
+PYTHONS ?= python3.11 python3.12 python3.13 python3
+# Test files are spread over processes; a file's tests stay together, since they may share a browser or a server.
+WORKERS ?= 2
+ARGS ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check -qq install
+RUN_STAMP := $(VENV)/.requirements
+DEV_STAMP := $(VENV)/.requirements-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run chat test check lint pytest interop bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(RUN_STAMP) ## Set up, start the bot, print its address
+	@exec $(PY) -m bot serve
+
+chat: $(RUN_STAMP) ## Talk to the bot in this terminal
+	@exec $(PY) -m bot chat
+
+test: $(DEV_STAMP) pytest ## Set up and run the tests (ARGS="-k page" for some of them)
+
+check: $(DEV_STAMP) lint pytest ## Lint, formatting and types, then the tests
+
+lint: $(DEV_STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pyright --pythonpath $(PY)
+
+pytest: $(DEV_STAMP) $(filter lint,$(MAKECMDGOALS))
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client (sets up more)
+	@if [ -x tests/interop/run ]; then exec tests/interop/run; else echo "There is no tests/interop/run."; exit 1; fi
+
+bench: $(DEV_STAMP) ## Measure the bot beside a stock echo bot
+	@exec $(PY) -m tests.bench.echo $(ARGS)
+
+clean: ## Remove what was installed and cached; databases and .env stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find adapters bot tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@found=; \
+	for name in $(PYTHONS); do \
+	  if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+	  then found=$$name; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Threadkeeper needs Python 3.11, 3.12 or 3.13, and none of these is one: $(PYTHONS)." >&2; \
+	  echo "Install one (on Debian or Ubuntu: apt-get install python3 python3-venv), or name it: make run PYTHONS=/path/to/python3.11" >&2; \
+	  exit 1; \
+	fi; \
+	if ! $$found -c 'import ensurepip, venv' 2>/dev/null; then \
+	  version=$$($$found -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$$found cannot make an environment, since it has no ensurepip. This cures it, as root:" >&2; \
+	  echo "  apt-get install python$$version-venv" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$found --version) ..."; \
+	$$found -m venv --clear $(VENV)
+
+# The stamps stand inside the environment, so that a new environment has none. The interpreter is order-only:
+# its link has the age of the system's Python.
+$(RUN_STAMP): requirements.txt | $(PY)
+	@echo "Installing requirements.txt into $(VENV), a minute the first time ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP) | $(PY)
+	@echo "Installing requirements-dev.txt into $(VENV) ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

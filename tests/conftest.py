@@ -1,0 +1,41 @@
+"""What holds for every test: Hypothesis' profile, and the last lines, which say what was skipped and its cure."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+# No deadline: what is slow on a busy machine is not wrong. In CI the same examples each time: what fails there
+# is the change's.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+CURES = {"Chromium": "apt-get install chromium", "PostgreSQL": "apt-get install postgresql"}
+"""For a reason that names the thing but not how to get it."""
+
+
+def skip_line(reason: str, count: int) -> str:
+    """Such as '2 skipped: no Chromium (cure: apt-get install chromium)'."""
+    reason = reason.removeprefix("Skipped: ").strip()
+    cure = next((cure for thing, cure in CURES.items() if thing in reason), None)
+    known = cure is None or cure in reason
+    return f"{count} skipped: {reason}" + ("" if known else f" (cure: {cure})")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """After pytest's own closing line, so that nothing stands below what was skipped."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a worker of pytest-xdist
+        return
+    reasons = Counter(
+        report.longrepr[2] for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in sorted(reasons.items()):
+        reporter.write_line(skip_line(reason, count), yellow=True)

@@ -1,0 +1,264 @@
+"""Who may import whom, and how long a module or a function may be. What is forbidden here fails with its reason."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ORDER: list[set[str]] = [
+    {"types", "texts"},
+    {"errors"},
+    {"events"},  # below the inbox, which emits them: docs/decisions/0002-events-below-the-inbox.md
+    {"ports"},
+    {"lease"},  # the turn in hand
+    {"inbox", "threads", "runs", "reply"},
+    {"commands"},
+    {"turn"},
+    {"settings", "telemetry", "clock"},  # nothing on a message's path reads the environment, the log or the real time
+    {"bootstrap"},
+    {"__main__"},
+]
+"""The files of bot/, lowest first. A file imports only files of lower rows."""
+
+NARROWER = {"settings": {"errors"}, "telemetry": {"events"}, "clock": set[str]()}
+"""Files that stand high in the order but need little."""
+
+FOLDERS = {"agents", "channels", "store", "web"}
+FOLDERS_MAY_IMPORT = {"types", "texts", "errors", "events", "ports", "reply", "settings"}
+"""Of bot/: the nouns and the questions, never what asks them."""
+
+ACROSS = {("bot.__main__", "bot.channels.terminal"): "the command `chat` is this channel"}
+"""Imports of a folder from outside it. bootstrap loads folders by name, so that only the chosen ones cost."""
+
+THIRD_PARTY: dict[str, set[str]] = {
+    "aiohttp": {"bot/__main__.py", "bot/channels/", "bot/agents/", "bot/web/"},  # __main__ opens the port
+    "alembic": {"bot/store/"},
+    "azure.ai.agents": {"bot/agents/foundry_classic.py", "bot/agents/definition.py"},  # the latter types its client
+    "azure.core": {"bot/agents/azure.py", "bot/agents/foundry_classic.py", "bot/channels/bot_token.py"},
+    "azure.identity": {"bot/agents/azure.py", "bot/channels/bot_token.py"},
+    "botbuilder": {"bot/channels/botframework.py"},
+    "botframework": {"bot/channels/botframework.py"},
+    "cachetools": {"bot/channels/botframework.py"},
+    "cryptography": {"bot/channels/signing_keys.py"},
+    "jwt": {"bot/channels/gate.py", "bot/channels/signing_keys.py"},
+    "msrest": {"bot/channels/botframework.py"},
+    "pydantic": {"bot/settings.py", "adapters/"},
+    "pydantic_core": {"adapters/"},  # the half of pydantic that validates
+    "pydantic_settings": {"bot/settings.py"},
+    "rich": {"bot/__main__.py", "bot/channels/screen.py", "bot/channels/terminal.py"},
+    "sqlalchemy": {"bot/store/"},
+    "typer": {"bot/__main__.py"},
+    "yarl": {"bot/channels/connector.py"},  # aiohttp's addresses
+}
+"""Where each package may be imported: files, or folders with a slash at the end. All others nowhere."""
+
+BY_NAME = {
+    "bot/bootstrap.py": "imports the chosen agent and channels alone: all of them cost seconds and 160 MB",
+    "bot/__main__.py": "a command that needs the store or the tools must not cost the others their time",
+    "adapters/discovery.py": "finds tools by their files' names",
+}
+"""Where modules are imported by name, at run time."""
+
+LONG_MODULES = {
+    "bot/types.py": "the nouns, all of them",
+    "bot/ports.py": "the questions, all of them",
+    "bot/runs.py": "to be split",
+    "bot/turn.py": "the path of a message, to be read in one piece",
+    "bot/agents/rehearsal.py": "a whole agent service: its rules, its faults and its runs",
+    "bot/channels/botframework.py": "the one module that may import the SDK",
+}
+LONG_FUNCTIONS = {
+    "bot/store/migrations/versions/0001_the_first_tables.py:upgrade": "a list of tables",
+    "bot/threads.py:current": "41 lines: the rollover, in the order that keeps it safe",
+}
+MODULE_LINES, FUNCTION_LINES = 300, 40
+
+
+def files() -> list[Path]:
+    return sorted(
+        file
+        for package in ("bot", "adapters", "tools")
+        for file in (ROOT / package).rglob("*.py")
+        if "__pycache__" not in file.parts
+    )
+
+
+def path_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def module_of(file: Path) -> str:
+    return path_of(file).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def modules() -> dict[str, Path]:
+    return {module_of(file): file for file in files()}
+
+
+def imports(file: Path) -> set[str]:
+    """Every module the file imports. `from package import module` is an import of the module."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path_of(file)}:{node.lineno}: write the whole name, not a relative one"
+            assert node.module is not None
+            below = {f"{node.module}.{name.name}" for name in node.names} & set(modules())
+            names = {f"{node.module}.{name.name}" for name in node.names} - below
+            found |= below | ({node.module} if names else set())
+    return found
+
+
+def ours(file: Path) -> set[str]:
+    return {name for name in imports(file) if name.split(".")[0] in ("bot", "adapters", "tools", "tests")}
+
+
+def foreign(file: Path) -> set[str]:
+    return {name for name in imports(file) - ours(file) if name.split(".")[0] not in sys.stdlib_module_names}
+
+
+def each(pattern: str) -> pytest.MarkDecorator:
+    found = [file for file in files() if file.match(str(ROOT / pattern))]
+    return pytest.mark.parametrize("file", found, ids=path_of)
+
+
+def level(name: str) -> int:
+    for number, row in enumerate(ORDER):
+        if name in row:
+            return number
+    raise AssertionError(f"bot/{name}.py stands in no row of ORDER: say what it may import, and who may import it")
+
+
+def allowed(places: set[str], path: str) -> bool:
+    return any(path.startswith(place) if place.endswith("/") else path == place for place in places)
+
+
+def below(module: str) -> set[str]:
+    """The files of bot/ that this one may import."""
+    own = level(module)
+    lower = {name for row in ORDER[:own] for name in row}
+    return lower & NARROWER[module] if module in NARROWER else lower
+
+
+@each("bot/*.py")
+def test_a_file_of_bot_imports_only_what_stands_below_it(file: Path) -> None:
+    if file.stem == "__init__":
+        assert imports(file) == set()
+        return
+    permitted = {f"bot.{name}" for name in below(file.stem)}
+    across = {target for source, target in ACROSS if source == module_of(file)}
+    assert ours(file) - permitted - across == set()
+
+
+@pytest.mark.parametrize("folder", sorted(FOLDERS))
+def test_a_folder_imports_the_nouns_and_ports_and_itself(folder: str) -> None:
+    permitted = {f"bot.{name}" for name in FOLDERS_MAY_IMPORT}
+    wrong = {
+        (path_of(file), name)
+        for file in files()
+        if path_of(file).startswith(f"bot/{folder}/")
+        for name in ours(file)
+        if name not in permitted and not f"{name}.".startswith(f"bot.{folder}.")
+    }
+    assert wrong == set()
+
+
+def test_there_are_no_other_folders() -> None:
+    assert {module.split(".")[1] for module in modules() if module.count(".") > 1 and module.startswith("bot.")} <= (
+        FOLDERS
+    )
+
+
+@each("adapters/*.py")
+def test_adapters_know_the_nouns_and_the_failures_alone(file: Path) -> None:
+    assert {name for name in ours(file) if not name.startswith("adapters")} <= {"bot.types", "bot.errors"}
+
+
+@each("tools/*.py")
+def test_tools_know_the_public_face_of_adapters_alone(file: Path) -> None:
+    assert ours(file) <= {"adapters"}
+    assert foreign(file) == set()
+
+
+@pytest.mark.parametrize("file", files(), ids=path_of)
+def test_a_package_is_imported_in_its_place_alone(file: Path) -> None:
+    for name in foreign(file):
+        package = next((known for known in THIRD_PARTY if f"{name}.".startswith(f"{known}.")), None)
+        assert package is not None, f"{name} has no place in THIRD_PARTY"
+        assert allowed(THIRD_PARTY[package], path_of(file)), f"{name} belongs to {sorted(THIRD_PARTY[package])}"
+
+
+def test_there_are_no_cycles() -> None:
+    ends: set[str] = set()
+
+    def walk(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in ends and module in modules():
+            for name in ours(modules()[module]):
+                walk(name, (*way, module))
+            ends.add(module)
+
+    for module in modules():
+        walk(module, ())
+
+
+def inner_imports(tree: ast.AST) -> Iterator[ast.AST]:
+    for function in ast.walk(tree):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from (node for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
+def imports_by_name(tree: ast.AST) -> bool:
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return not called.isdisjoint({"importlib.import_module", "import_module", "__import__"})
+
+
+@pytest.mark.parametrize("file", files(), ids=path_of)
+def test_imports_stand_at_the_top(file: Path) -> None:
+    assert [ast.unparse(node) for node in inner_imports(tree_of(file))] == []
+
+
+def test_modules_are_imported_by_name_where_there_is_a_reason() -> None:
+    assert {path_of(file) for file in files() if imports_by_name(tree_of(file))} == set(BY_NAME)
+
+
+def lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def test_a_long_module_has_a_reason() -> None:
+    long = {path_of(file) for file in files() if len(file.read_text(encoding="utf-8").splitlines()) > MODULE_LINES}
+    assert long - set(LONG_MODULES) == set(), f"over {MODULE_LINES} lines"
+
+
+def test_a_long_function_has_a_reason() -> None:
+    long = {
+        f"{path_of(file)}:{node.name}"
+        for file in files()
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and lines(node) > FUNCTION_LINES
+    }
+    assert long - set(LONG_FUNCTIONS) == set(), f"over {FUNCTION_LINES} lines"
+
+
+def test_no_list_here_names_what_is_not_there() -> None:
+    paths = {path_of(file) for file in files()}
+    listed = {*LONG_MODULES, *BY_NAME, *(name.split(":")[0] for name in LONG_FUNCTIONS)}
+    listed |= {place for places in THIRD_PARTY.values() for place in places if not place.endswith("/")}
+    listed |= {f"bot/{name}.py" for row in ORDER for name in row}
+    assert listed - paths == set()
