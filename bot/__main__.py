@@ -20,11 +20,9 @@ from rich.table import Table
 
 from bot import settings as environment
 from bot import telemetry
-from bot.bootstrap import Bot, open_bot
+from bot.bootstrap import Bot, find_tools, open_beside, open_bot
 from bot.channels import terminal
-from bot.clock import SystemClock
 from bot.errors import OperatorError, SettingsError
-from bot.settings import Settings
 from bot.types import JsonObject, turn_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -162,7 +160,7 @@ def inbox_show(
 
 async def _inbox_show(reference: str, turn: int, as_json: bool) -> None:
     settings = environment.load()
-    store = await _open_beside(settings)
+    store = await open_beside(settings)
     try:
         described = await store.records.describe(turn)
     finally:
@@ -175,17 +173,11 @@ async def _inbox_show(reference: str, turn: int, as_json: bool) -> None:
     _print_turn(reference, described)
 
 
-async def _open_beside(settings: Settings) -> Any:
-    """The store for a command that runs beside the bot."""
-    from_store = __import__("bot.store", fromlist=["open_store"])
-    return await from_store.open_store(settings.database_url, SystemClock(), runner=False)
-
-
 def _print_turn(reference: str, turn: JsonObject) -> None:
-    steps = turn["steps"]
-    run_step = steps.get("run") or {}
+    steps: JsonObject = turn["steps"]
+    run_step: JsonObject = steps.get("run") or {}
     table = Table(show_header=False, box=None)
-    rows = {
+    rows: dict[str, str] = {
         "reference": reference,
         "lane": turn["lane"],
         "accepted": _time(turn["accepted_at"]),
@@ -223,14 +215,13 @@ def tools_list() -> None:
 
 
 async def _tools_list() -> None:
-    discovery = __import__("adapters.discovery", fromlist=["load"])
-    loaded = discovery.load(environment.load().tools_dir)
+    toolbox, problems = find_tools(environment.load())
     table = Table("tool", "what it does", "arguments", "from")
-    for spec in loaded.toolbox.specs():
+    for spec in toolbox.specs():
         first = spec.description.strip().split("\n", 1)[0]
         table.add_row(spec.name, first, ", ".join(spec.parameters.get("properties", {})), spec.source)
     out.print(table)
-    for problem in loaded.problems:
+    for problem in problems:
         out.print(f"Not loaded: {problem}", markup=False, highlight=False)
 
 

@@ -19,6 +19,7 @@ from bot.errors import OperatorError, ServiceUnavailable, ThreadGone
 from bot.events import Emit, Event
 from bot.inbox import Inbox, InboxLimits
 from bot.ports import Agent, Channel, Clock, Store, Toolbox
+from bot.rounds import Rounds
 from bot.runs import RunLimits, Runs
 from bot.settings import Settings
 from bot.telemetry import log_event
@@ -135,11 +136,14 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
         inbox = Inbox(store, clock, emit, _owner(), given.inbox or InboxLimits())
         threads = Threads(store.threads, agent, clock, emit, given.threads or _thread_limits(settings))
         limits = given.runs or RunLimits(deadline=settings.run_deadline_seconds)
+        rounds = Rounds(toolbox, store.tool_calls, clock, emit, texts)
+        runs = Runs(agent, rounds, clock, emit, limits)
         turns = Turns(
             store=store,
             channels=channels,
             threads=threads,
-            runs=Runs(agent, toolbox, store.tool_calls, clock, emit, texts, limits),
+            runs=runs,
+            toolbox=toolbox,
             commands=Commands(store, toolbox, texts, agent.backend, problems),
             texts=texts,
             clock=clock,
@@ -159,6 +163,17 @@ async def _open_store(settings: Settings, clock: Clock, stack: AsyncExitStack) -
     return store
 
 
+async def open_beside(settings: Settings) -> Store:
+    """The store for a command that works beside a running bot.
+
+    Raises:
+        OperatorError: the database cannot be used.
+    """
+    module = importlib.import_module("bot.store")
+    store: Store = await module.open_store(settings.database_url, SystemClock(), runner=False)
+    return store
+
+
 async def _open_agent(settings: Settings, store: Store, clock: Clock, texts: Texts, stack: AsyncExitStack) -> Agent:
     module = importlib.import_module(AGENTS[settings.agent_backend])
     own = {"history": store.history} if settings.agent_backend == "rehearsal" else {}
@@ -167,14 +182,19 @@ async def _open_agent(settings: Settings, store: Store, clock: Clock, texts: Tex
     return agent
 
 
+def find_tools(settings: Settings) -> tuple[Any, list[str]]:
+    """The toolbox, not yet entered, and what was not loaded."""
+    loaded = importlib.import_module("adapters.discovery").load(settings.tools_dir)
+    return loaded.toolbox, loaded.problems
+
+
 async def _open_tools(settings: Settings, given: StandIns, stack: AsyncExitStack) -> tuple[Toolbox, list[str]]:
     if given.toolbox is not None:
         return given.toolbox, []
-    discovery = importlib.import_module("adapters.discovery")
-    loaded = discovery.load(settings.tools_dir)
-    for problem in loaded.problems:
+    toolbox, problems = find_tools(settings)
+    for problem in problems:
         log.warning("a tool was not loaded: %s", problem)
-    return await stack.enter_async_context(loaded.toolbox), loaded.problems
+    return await stack.enter_async_context(toolbox), problems
 
 
 async def _open_channels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,6 +46,7 @@ class InboxLimits:
     backoff_cap: float = 60.0
     park: float = 15.0
     undo: float = 600.0
+    fold: float = 5.0
     keep_rows: float = 7 * 86_400.0
     keep_texts: float = 86_400.0
 
@@ -71,6 +73,7 @@ class Inbox:
         self._owner = owner
         self._limits = limits
         self._wake = asyncio.Event()
+        self._ended = asyncio.Event()
         self._running: dict[int, tuple[Turn, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._handler: Handler | None = None
@@ -104,6 +107,7 @@ class Inbox:
             asyncio.create_task(self._dispatch(), name="dispatch"),
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
             asyncio.create_task(self._housekeeping(), name="housekeeping"),
+            asyncio.create_task(self._forgetting(), name="forgetting"),
         ]
         self._wake.set()
 
@@ -121,6 +125,8 @@ class Inbox:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        with contextlib.suppress(ServiceUnavailable):
+            await self._store.fold()
 
     @property
     def running(self) -> int:
@@ -200,6 +206,17 @@ class Inbox:
                 log.warning("old rows cannot be swept: %s", error)
             await asyncio.sleep(3600)
 
+    async def _forgetting(self) -> None:
+        """A little after turns have ended, once for all of them: the words they forgot go from the log too."""
+        while True:
+            await self._ended.wait()
+            await asyncio.sleep(self._limits.fold)
+            self._ended.clear()
+            try:
+                await self._store.fold()
+            except ServiceUnavailable as error:
+                log.warning("%s", error)
+
     # -- one turn -------------------------------------------------------------------------------------------
 
     async def _run(self, turn: Turn) -> None:
@@ -222,6 +239,7 @@ class Inbox:
             self._emit(Unexpected(turn.reference, turn.lane, "inbox", type(error).__name__))
         finally:
             del self._running[turn.id]
+            self._ended.set()
             self._wake.set()
 
     async def _ending(self, turn: Turn) -> Ending | None:

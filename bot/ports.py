@@ -384,6 +384,10 @@ class Store(Protocol):
         """Raise `ServiceUnavailable` if the database does not answer."""
         ...
 
+    async def fold(self) -> None:
+        """Leave no copy of erased words in the database's own log."""
+        ...
+
     async def close(self) -> None:
         """Close every connection."""
         ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.errors import (
@@ -16,13 +15,12 @@ from bot.errors import (
     RunGone,
     ServiceUnavailable,
 )
-from bot.events import Emit, RunEnded, RunLooked, RunStarted, ToolEnded, ToolStarted
+from bot.events import Emit, RunEnded, RunLooked, RunStarted
 from bot.lease import Turn
-from bot.ports import Agent, Clock, Toolbox, ToolCallStore
-from bot.texts import Texts
+from bot.ports import Agent, Clock
+from bot.rounds import Rounds
 from bot.types import (
     Ask,
-    Caller,
     Finished,
     Found,
     Handle,
@@ -32,18 +30,13 @@ from bot.types import (
     Step,
     Stopped,
     Thread,
-    ToolCall,
     ToolOutput,
-    ToolRow,
     ToolSpec,
     Working,
 )
 
 WORTH_ANOTHER = frozenset({"rate_limit_exceeded", "server_error"})
 """Codes of a failed run after which the same question may well be answered."""
-
-UNKNOWN = "unknown"
-"""The error of a call that may or may not have had its effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +94,15 @@ class Runs:
     def __init__(
         self,
         agent: Agent,
-        toolbox: Toolbox,
-        tool_calls: ToolCallStore,
+        rounds: Rounds,
         clock: Clock,
         emit: Emit,
-        texts: Texts,
         limits: RunLimits,
     ) -> None:
         self.agent = agent
-        self.toolbox = toolbox
-        self.tool_calls = tool_calls
+        self.rounds = rounds
         self.clock = clock
         self.emit = emit
-        self.texts = texts
         self.limits = limits
 
     async def create_and_poll(self, turn: Turn, thread: Thread, question: Question) -> Finished:
@@ -294,31 +283,19 @@ class _Run:
         return True
 
     async def _outputs(self, needs: NeedsTools) -> list[ToolOutput]:
-        known = {row.call_id: row for row in await self.runs.tool_calls.rows(self.turn.id)}
-        new = [call for call in needs.calls if call.id not in known]
-        if new:
+        known = await self.runs.rounds.known(self.turn)
+        if any(call.id not in known for call in needs.calls):
             if self.state.round >= self.runs.limits.rounds:
                 raise DeadlinePassed("rounds")
             self.state.round += 1
             await self._save()
-            rows = self._rows(needs.calls, new)
-            await self.runs.tool_calls.started(self.turn.id, self.turn.owner, rows)
-        else:
-            rows = []
-        fresh = {row.call_id: row for row in rows}
-        tasks = {
-            call.id: asyncio.ensure_future(self._output(call, known.get(call.id), fresh.get(call.id)))
-            for call in needs.calls
-        }
-        once = {row.call_id for row in (*known.values(), *rows) if row.once}
         try:
             async with asyncio.timeout(self._time_left(needs)):
-                await self.turn.race(asyncio.wait(tasks.values()))
+                return await self.runs.rounds.outputs(
+                    self.turn, needs.calls, known, attempt=self.state.attempt, number=self.state.round
+                )
         except TimeoutError:
             raise DeadlinePassed("deadline") from None
-        finally:
-            await _settle(tasks, once)
-        return [tasks[call.id].result() for call in needs.calls]
 
     def _time_left(self, needs: NeedsTools) -> float:
         """Seconds for this round: to our deadline, or to the run's own end if that is sooner."""
@@ -326,50 +303,6 @@ class _Run:
         if needs.expires_at is not None:
             left = min(left, needs.expires_at - self.runs.clock.now())
         return max(left, 0.0)
-
-    def _rows(self, calls: Sequence[ToolCall], new: Sequence[ToolCall]) -> list[ToolRow]:
-        specs = {spec.name: spec for spec in self.runs.toolbox.specs()}
-        positions = {call.id: position for position, call in enumerate(calls)}
-        return [
-            ToolRow(
-                call_id=call.id,
-                attempt=str(self.state.attempt),
-                round=self.state.round,
-                position=positions[call.id],
-                name=call.name,
-                once=call.name in specs and specs[call.name].once,
-                state="started",
-            )
-            for call in new
-        ]
-
-    async def _output(self, call: ToolCall, earlier: ToolRow | None, fresh: ToolRow | None) -> ToolOutput:
-        """The call's one output: the saved one, or that of calling it (again, where that is harmless)."""
-        if earlier is not None and earlier.output is not None:
-            return ToolOutput(call.id, earlier.output, earlier.error)
-        row = earlier or fresh
-        assert row is not None
-        began = self.runs.clock.monotonic()
-        turn = self.turn
-        if earlier is not None and earlier.once:
-            output = ToolOutput(call.id, self.runs.texts.tool_effect_unknown(call.name, turn.reference), UNKNOWN)
-        else:
-            self.runs.emit(ToolStarted(turn.reference, turn.lane, call.name, call.id, earlier is not None))
-            caller = Caller(
-                person=turn.message.person,
-                tenant=turn.message.conversation.tenant,
-                channel=turn.message.conversation.channel,
-                reference=turn.reference,
-                key=f"{turn.id}/{row.round}/{row.position}",
-                repeated=earlier is not None,
-            )
-            output = await self.runs.toolbox.call(call, caller)
-        await self.runs.tool_calls.ended(turn.id, turn.owner, [output])
-        seconds = self.runs.clock.monotonic() - began
-        self.runs.emit(
-            ToolEnded(turn.reference, turn.lane, call.name, call.id, seconds, len(output.output), output.error)
-        )
-        return output
 
     # -- another attempt, or none ---------------------------------------------------------------------------
 
@@ -380,12 +313,11 @@ class _Run:
         limits = self.runs.limits
         wait = stopped.retry_after or limits.backoff * 2**self.state.attempt
         spent = self.runs.clock.monotonic() - self.began_here
-        rows = await self.runs.tool_calls.rows(self.turn.id)
         if (
             stopped.code not in WORTH_ANOTHER
             or self.state.attempt + 1 >= limits.attempts
             or spent + wait > limits.deadline
-            or any(row.once for row in rows)
+            or await self.runs.rounds.has_effect(self.turn)
         ):
             raise RunFailed(stopped.code or stopped.state)
         self.state.attempt += 1
@@ -480,16 +412,3 @@ class _Run:
                 completion,
             )
         )
-
-
-async def _settle(tasks: Mapping[str, asyncio.Future[ToolOutput]], once: set[str]) -> None:
-    """Leave no call running: what has an effect is waited for (its own timeout bounds it), the rest is cancelled."""
-    pending = {call: task for call, task in tasks.items() if not task.done()}
-    for call, task in pending.items():
-        if call not in once:
-            task.cancel()
-    if pending:
-        await asyncio.wait(pending.values())
-    for task in tasks.values():
-        if not task.cancelled():
-            task.exception()  # seen; a failure to save shows again at the next write

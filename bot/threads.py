@@ -136,6 +136,7 @@ class Threads:
         """The turn's thread can be used no more: the next call of `current` opens another."""
         if turn.thread is not None:
             await self._store.mark(turn.id, turn.owner, turn.thread.id, reason)
+            turn.note("run", None)
             lane = await self._store.lane(turn.lane)
             turn.thread = lane.thread if lane else None
 

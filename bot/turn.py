@@ -21,7 +21,7 @@ from bot.errors import (
 )
 from bot.events import Delivered, Emit
 from bot.lease import Turn
-from bot.ports import Channel, Clock, Store
+from bot.ports import Channel, Clock, Store, Toolbox
 from bot.reply import split
 from bot.runs import Question, Runs, RunStuck
 from bot.texts import Texts
@@ -56,6 +56,7 @@ class Turns:
     channels: Mapping[str, Channel]
     threads: Threads
     runs: Runs
+    toolbox: Toolbox
     commands: Commands
     texts: Texts
     clock: Clock
@@ -168,7 +169,7 @@ class Turns:
 
     async def _finished(self, turn: Turn, text: str) -> tuple[Thread, Finished]:
         """The agent's answer. A thread that is gone is replaced once."""
-        question = Question(text, tuple(self.runs.toolbox.specs()))
+        question = Question(text, tuple(self.toolbox.specs()))
         for replaced in (False, True):
             thread = await self.threads.current(turn)
             try:

@@ -67,6 +67,7 @@ async def life(url: str, outside: Outside, points: Failpoints, clock: FastClock)
         history=store.history,
         sole=True,
         ping=store.ping,
+        fold=store.fold,
         close=store.close,
     )
     toolbox = points.tap(outside.toolbox(), "toolbox", {"call"})

@@ -160,14 +160,15 @@ class World:
         await self.answers(before + 1)
         return self.channel.texts[before]
 
-    async def answers(self, count: int, timeout: float = 10.0) -> list[str]:
-        """Wait until so many deliveries were made, and until their turns have ended."""
+    async def answers(self, count: int, timeout: float = 10.0, *, ended: bool = True) -> list[str]:
+        """Wait until so many deliveries were made, and until every turn has ended."""
         async with asyncio.timeout(timeout):
             while len(self.channel.sent) < count:
                 self.channel.news.clear()
                 if len(self.channel.sent) < count:
                     await self.channel.news.wait()
-        await self.quiet()
+        if ended:
+            await self.quiet()
         return self.channel.texts
 
     async def quiet(self, timeout: float = 10.0) -> None:

@@ -3,12 +3,11 @@
 
 The one module that imports the Bot Framework SDK, which is checked less strictly because the SDK has no types.
 The stock `CloudAdapter` sends; what we put in is its documented seams: a `BotFrameworkAuthentication` whose
-connector clients are kept (stock: a client, a token and a TCP connection for every turn), and an msrest sender
-over one aiohttp session (stock: `requests` in a pool of six threads). Inbound does without the SDK: see gate.py
-and activities.py.
+connector clients are kept (stock: a client, a token and a TCP connection for every turn), and an msrest sender over
+one aiohttp session (stock: `requests` in a pool of six threads). Inbound does without the SDK: gate.py, activities.py.
 
-`deliveryMode: expectReplies` is not supported: such a message is stored and answered like any other, through the
-connector. (An answer that takes minutes and survives a crash cannot be the body of the request that asked.)
+`deliveryMode: expectReplies` is not supported: such a message is answered through the connector like any other. (An
+answer that takes minutes and survives a crash cannot be the body of the request that asked.)
 """
 
 from __future__ import annotations
@@ -194,8 +193,7 @@ class BotFrameworkChannel:
             DeliveryFailed, DeliveryRefused, OperatorError: see connector.py.
         """
         await self._typing.end(_who(address))
-        activity = self._activity(address, part)
-        taken = await self._in_turn(address, lambda turn: turn.send_activity(activity))
+        taken = await self._in_turn(address, lambda turn: turn.send_activity(self._activity(address, part)))
         return taken.id or "" if taken else ""
 
     async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
@@ -266,18 +264,18 @@ class BotFramework:
         """The channels by the name that messages carry."""
         return self._channels
 
+    async def __aenter__(self) -> BotFramework:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Give back sessions, and end what is under way."""
         await self._keys.close()
         if self._token is not None:
             await self._token.close()
         await self._session.close()
-
-    async def __aenter__(self) -> BotFramework:
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        await self.close()
 
 
 def create(settings: Settings, *, accept: Accept, emit: Emit, clock: Clock, cloud: Cloud | None = None) -> BotFramework:

@@ -53,6 +53,7 @@ PERSONAL, TEAM = "personal", "team"
 
 TEXT_LIMIT = 100_000
 
+_WORDS = {"requires_action": "calling tools", "needstools": "calling tools"}
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
@@ -166,7 +167,7 @@ class LocalChannel:
             case RunStarted():
                 stream.run(reference, "found again" if event.adopted else "queued", run=event.run)
             case RunLooked():
-                stream.run(reference, event.state, run=event.run)
+                stream.run(reference, _WORDS.get(event.state, event.state), run=event.run)
             case RunEnded():
                 tokens = {"prompt_tokens": event.prompt_tokens, "completion_tokens": event.completion_tokens}
                 stream.run(reference, event.state, run=event.run, seconds=event.seconds, **tokens)

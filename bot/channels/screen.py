@@ -52,6 +52,7 @@ class Screen:
         words = "start over, undo, stop, help; exit (or Ctrl-D) leaves. You can type while an answer is made."
         self._print(Text(words, "dim italic"))
         self.catch_up(state)
+        self.prompt()
 
     def catch_up(self, state: JsonObject) -> None:
         """Take over what runs now."""

@@ -33,6 +33,10 @@ class SqlStore:
         async with self._database.read() as connection:
             await connection.execute(sa.select(1))
 
+    async def fold(self) -> None:
+        """See `Store.fold`."""
+        await self._database.fold()
+
     async def close(self) -> None:
         """See `Store.close`."""
         await self._database.close()

@@ -28,7 +28,7 @@ class Database:
         self.postgresql = engine.dialect.name == "postgresql"
         self._clock = clock
         self._commit = GroupCommit(engine)
-        self._readers = engine.execution_options(reads=True)
+        self._readers = engine.execution_options(begin="BEGIN")
 
     def now(self) -> sa.ColumnElement[float]:
         """The time: the database's own where replicas share it, for their clocks differ; else this process's."""
@@ -57,6 +57,16 @@ class Database:
         if self.postgresql:
             return postgresql.insert(table).on_conflict_do_nothing()
         return sqlite.insert(table).on_conflict_do_nothing()
+
+    async def fold(self) -> None:
+        """Fold SQLite's log into its file and empty it: what was erased in the file still stands in the log."""
+        if self.postgresql:
+            return
+        try:
+            async with self.engine.execution_options(begin="").connect() as connection:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        except UNREACHABLE as error:
+            raise ServiceUnavailable(f"The database could not fold its log ({type(error).__name__}).") from error
 
     async def close(self) -> None:
         """Finish the writes that were begun and close every connection."""

@@ -83,6 +83,7 @@ BAD_TOKENS: dict[str, Changed] = {
     "stock accepts: without exp": lambda r: "Bearer " + r.issuer.token(r.url, drop=("exp",)),
     "not yet valid": lambda r: "Bearer " + r.issuer.token(r.url, nbf=int(time.time()) + 900),
     "for another app": lambda r: "Bearer " + r.issuer.token(r.url, aud="another-app"),
+    "for the connector": lambda r: "Bearer " + r.issuer.token(r.url, aud="https://api.botframework.com"),
     "without audience": lambda r: "Bearer " + r.issuer.token(r.url, drop=("aud",)),
     "another issuer": lambda r: "Bearer " + r.issuer.token(r.url, iss="https://evil.example"),
     "stock accepts: our own multi-tenant token": lambda r: "Bearer " + _own_multi_tenant_token(r),

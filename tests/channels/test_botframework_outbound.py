@@ -14,6 +14,7 @@ from botbuilder.schema import Entity
 
 from bot.channels import botframework, connector
 from bot.channels.bot_token import BotToken
+from bot.channels.service_hosts import ServiceHosts
 from bot.errors import DeliveryFailed, DeliveryRefused, OperatorError
 from bot.types import JsonObject, Part
 from tests.channels.conftest import MakeRig
@@ -195,6 +196,21 @@ async def test_a_stored_address_is_checked_again(make_rig: MakeRig, change: Json
     with pytest.raises(DeliveryRefused):
         await rig.teams.update(address | change, "1", ANSWER)
     assert (rig.connector.deliveries, rig.entra.requests) == ([], [])
+
+
+@pytest.mark.invariant("I11")
+@pytest.mark.parametrize(
+    "url", ["https://evil.example/v3/", "http://smba.trafficmanager.net/v3/", "https://127.0.0.1/"]
+)
+async def test_the_request_itself_is_checked_too(url: str) -> None:
+    """Whatever the SDK made of an address: without a host on the list there is no session, no token, no request."""
+
+    def nothing() -> Any:
+        raise AssertionError("used")
+
+    hosts, token = ServiceHosts(("smba.trafficmanager.net",)), BotToken(nothing, "", HeldClock(), managed=False)
+    with pytest.raises(DeliveryRefused):
+        await connector.Connector(nothing, hosts, token, HeldClock()).request("POST", url, {}, "{}")
 
 
 @pytest.mark.invariant("I11")

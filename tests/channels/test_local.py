@@ -278,7 +278,7 @@ async def test_a_quiet_stream_is_kept_alive_and_a_reader_who_left_is_forgotten(
                 pass
         assert len(stream.listeners) == 1
     async with asyncio.timeout(5):
-        while stream.listeners:  # noqa: ASYNC110 - that a reader left is told to nobody
+        while stream.listeners:
             await asyncio.sleep(0.005)
 
 

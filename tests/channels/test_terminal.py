@@ -42,7 +42,7 @@ class Seat:
 
     async def reads(self, text: str) -> None:
         async with asyncio.timeout(5):
-            while text not in self.printed.getvalue():  # noqa: ASYNC110 - a terminal tells nobody what it shows
+            while text not in self.printed.getvalue():
                 await asyncio.sleep(0.005)
 
     def sit(self, server: TestServer, *, wait: bool = False) -> asyncio.Task[None]:
