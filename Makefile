@@ -10,8 +10,11 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -qq install
 RUN_STAMP := $(VENV)/.requirements
 DEV_STAMP := $(VENV)/.requirements-dev
+# An environment whose Python is gone is made anew, so what its stamps say is no longer true.
+$(shell test -x $(PY) || rm -f $(RUN_STAMP) $(DEV_STAMP))
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help run chat test check lint pytest interop bench clean
 
 help: ## Show this list
@@ -32,7 +35,7 @@ lint: $(DEV_STAMP)
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright --pythonpath $(PY)
 
-pytest: $(DEV_STAMP) $(filter lint,$(MAKECMDGOALS))
+pytest: $(DEV_STAMP)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client (sets up more)

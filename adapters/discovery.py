@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -36,8 +37,8 @@ class Loaded:
 
 @dataclass(slots=True)
 class _Found:
-    tools: dict[str, FunctionTool] = field(default_factory=lambda: {})
-    problems: list[str] = field(default_factory=lambda: [])
+    made: dict[str, list[FunctionTool]] = field(default_factory=dict[str, list[FunctionTool]])
+    problems: list[str] = field(default_factory=list[str])
 
     def add(self, function: Callable[..., object], source: str, name: str | None = None) -> None:
         shown = name or getattr(function, "__name__", "a function")
@@ -46,30 +47,40 @@ class _Found:
         except NotATool as error:
             self.problems.append(f"{source}: {shown} is no tool: {error}")
             return
-        first = self.tools.setdefault(tool.spec.name, tool)
-        if first is not tool:
-            self.problems.append(
-                f"{source}: {tool.spec.name} is left out, {first.spec.source} has a tool of that name; rename one"
-            )
+        except Exception as error:  # what stands in a signature is run, and may fail in any way
+            self.problems.append(f"{source}: {shown} is no tool: {type(error).__name__} while reading its signature")
+            return
+        self.made.setdefault(tool.spec.name, []).append(tool)
 
-    def add_module(self, module: ModuleType, source: str) -> None:
-        for value in list(vars(module).values()):
-            # A tool that a file imported from another is the other's.
-            if mark_of(value) and getattr(value, "__module__", None) == module.__name__:
-                self.add(value, source)
+    def add_marked(self, module: ModuleType, source: str) -> bool:
+        """The module's own marked functions; False where it has none. One that it imported is the other module's."""
+        marked = {id(v): v for v in vars(module).values() if mark_of(v) and v.__module__ == module.__name__}
+        for function in marked.values():
+            self.add(function, source)
+        return bool(marked)
+
+    def tools(self) -> list[FunctionTool]:
+        """Every tool whose name is its own: which of two the author meant is not ours to guess."""
+        for name, made in self.made.items():
+            if len(made) > 1:
+                sources = " and ".join(tool.spec.source for tool in made)
+                self.problems.append(f"{name} is left out: {sources} each have a tool of that name; rename one")
+        return [made[0] for made in self.made.values() if len(made) == 1]
 
 
 def load(tools_dir: Path | None = None) -> Loaded:
     """Find every tool. What cannot be used is left out and named; nothing here stops the bot from starting."""
     found = _Found()
-    for file, name in _package_files():
+    own = dict(_package_files())
+    for file, name in own.items():
         _add_file(found, file, name, f"{PACKAGE}/{file.name}")
     if tools_dir is not None:
         for file in _python_files(tools_dir):
-            _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", f"{tools_dir.name}/{file.name}")
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+            if file not in own:  # TOOLS_DIR may name the package itself
+                _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", str(tools_dir / file.name))
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=_source_of):
         _add_entry_point(found, point)
-    return Loaded(Toolbox([FunctionAdapter(list(found.tools.values()))]), found.problems)
+    return Loaded(Toolbox([FunctionAdapter(found.tools())]), found.problems)
 
 
 def _package_files() -> Iterator[tuple[Path, str]]:
@@ -80,7 +91,8 @@ def _package_files() -> Iterator[tuple[Path, str]]:
 
 
 def _python_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+    # Absolute, as the frames of a traceback name it.
+    return sorted(file for file in folder.absolute().glob("*.py") if not file.name.startswith("_"))
 
 
 def _add_file(found: _Found, file: Path, name: str, source: str) -> None:
@@ -89,7 +101,7 @@ def _add_file(found: _Found, file: Path, name: str, source: str) -> None:
     except (Exception, SystemExit) as error:
         found.problems.append(f"{source}: {_told(error, str(file))}")
         return
-    found.add_module(module, source)
+    found.add_marked(module, source)
 
 
 def _imported(file: Path, name: str) -> ModuleType:
@@ -109,19 +121,33 @@ def _imported(file: Path, name: str) -> ModuleType:
 
 
 def _add_entry_point(found: _Found, point: importlib.metadata.EntryPoint) -> None:
-    package = point.dist.name if point.dist else "?"
-    source = f"package {package}, entry point {point.name}"
+    source = _source_of(point)
     try:
         value: object = point.load()
     except (Exception, SystemExit) as error:
         found.problems.append(f"{source}: {_told(error, '')}")
         return
     if isinstance(value, ModuleType):
-        found.add_module(value, source)
+        if not found.add_marked(value, source):
+            _add_listed(found, value, source)
     elif callable(value):
         found.add(value, source, point.name)
     else:
         found.problems.append(f"{source}: it is neither a function nor a module")
+
+
+def _add_listed(found: _Found, module: ModuleType, source: str) -> None:
+    """What a module that imports nothing of ours, and so marks nothing, lists in `__all__`."""
+    listed = [getattr(module, name, None) for name in getattr(module, "__all__", ())]
+    functions = [value for value in listed if inspect.isroutine(value)]
+    if not functions:
+        found.problems.append(f"{source}: it has no tools; mark functions with @tool, or list them in __all__")
+    for function in functions:
+        found.add(function, source)
+
+
+def _source_of(point: importlib.metadata.EntryPoint) -> str:
+    return f"package {point.dist.name if point.dist else '?'}, entry point {point.name}"
 
 
 def _told(error: BaseException, file: str) -> str:

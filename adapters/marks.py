@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, overload
@@ -81,5 +82,5 @@ def tool(
 
 def mark_of(value: object) -> Mark | None:
     """The mark of a function, None where it has none."""
-    mark = getattr(value, _MARK, None)
+    mark = inspect.getattr_static(value, _MARK, None)  # a lazy proxy runs code when an attribute is asked for
     return mark if isinstance(mark, Mark) else None

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, SchemaError
 
 from adapters.contract import BadArguments, NotATool
 from adapters.marks import ToolContext
@@ -86,7 +86,7 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
         signature = inspect.signature(function, eval_str=True)
     except NameError as error:
         raise NotATool(f"the type {error.name} of a parameter cannot be found at run time") from None
-    except (TypeError, ValueError, SyntaxError):
+    except (AttributeError, TypeError, ValueError, SyntaxError):
         raise NotATool("its signature cannot be read") from None
     for parameter in signature.parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -108,7 +108,7 @@ def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, 
         options["default"] = parameter.default
     try:
         TypeAdapter(parameter.annotation)
-    except (PydanticUserError, NameError, TypeError):
+    except (PydanticUserError, SchemaError, NameError, TypeError):
         raise NotATool(f"parameter {parameter.name} has a type that cannot be told in JSON") from None
     return parameter.annotation, Field(**options)
 
@@ -151,4 +151,5 @@ def _takes_null(annotation: Any) -> bool:
 
 def _path(location: tuple[int | str, ...]) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    path = path or "an argument"  # whose name is no Unicode
     return path if len(path) <= _SHOWN_NAME else path[:_SHOWN_NAME] + "…"

@@ -103,8 +103,9 @@ class Toolbox:
     def _failed(self, call: ToolCall, caller: Caller, error: BaseException) -> ToolOutput:
         if isinstance(error, NotCalled):
             return self._not_called(call, error)
-        if isinstance(error, ToolFailed) and str(error).strip():
-            return self._output(call, str(error), "failed")
+        words = _words(error) if isinstance(error, ToolFailed) else ""
+        if words:
+            return self._output(call, words, "failed")
         if isinstance(error, NotJson):
             log.error("tool %s gave a result that has no JSON form (%s)", call.name, caller.reference)
             words = f"{call.name} ran, but its result cannot be shown ({caller.reference}); {_ADVICE}"
@@ -113,7 +114,7 @@ class Toolbox:
         return self._output(call, f"{call.name} failed ({caller.reference}); {_ADVICE}", "failed")
 
     def _not_called(self, call: ToolCall, error: NotCalled) -> ToolOutput:
-        return self._output(call, f"{call.name} was not called: {error}", error.kind)
+        return self._output(call, f"{call.name} was not called: {_words(error)}", error.kind)
 
     def _output(self, call: ToolCall, words: str, error: str) -> ToolOutput:
         return ToolOutput(call.id, cut(words, self._limit), error)
@@ -151,6 +152,13 @@ def _joined(adapters: Sequence[Adapter]) -> dict[str, tuple[ToolSpec, Adapter]]:
                 raise ToolClash(spec.name, tools[spec.name][0].source, spec.source)
             tools[spec.name] = spec, adapter
     return dict(sorted(tools.items()))
+
+
+def _words(error: Exception) -> str:
+    try:
+        return str(error).strip()
+    except Exception:  # a tool may raise a class of its own, whose text it cannot make
+        return ""
 
 
 def _trace(error: BaseException) -> str:

@@ -130,15 +130,21 @@ async def _chat(person: str) -> None:
         raise Unusable("chat needs the local mode: unset MICROSOFT_APP_ID for it, or talk to the bot in Teams.")
     base = f"http://{settings.host}:{settings.port}"
     if await terminal.joined(base):
-        return await terminal.chat(base, person=person, console=out, lines=terminal.typed_lines())
+        return await _talk(base, person)
     async with open_bot(settings) as bot:
         runner, address = await listen(bot)
         await bot.start()
         try:
-            await terminal.chat(address, person=person, console=out, lines=terminal.typed_lines())
+            await _talk(address, person)
         finally:
             await bot.stop()
             await runner.cleanup()
+
+
+async def _talk(address: str, person: str) -> None:
+    """Until the input ends; piped input ends at once, and its answers are waited for."""
+    piped = not sys.stdin.isatty()
+    await terminal.chat(address, person=person, console=out, lines=terminal.typed_lines(), wait=piped)
 
 
 # -- inbox ----------------------------------------------------------------------------------------------------

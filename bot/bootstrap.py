@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 from bot.clock import SystemClock
 from bot.commands import Commands, parse
-from bot.errors import OperatorError, ServiceUnavailable, ThreadGone
+from bot.errors import ServiceUnavailable, ThreadGone
 from bot.events import Emit, Event
 from bot.inbox import Inbox, InboxLimits
 from bot.ports import Agent, Channel, Clock, Store, Toolbox
@@ -237,16 +238,18 @@ def _lane_of(settings: Settings, message: Message) -> str:
 
 
 async def _view(bot: Bot, lane_key: str) -> JsonObject:
-    """What the local page shows of a lane."""
+    """What the local page shows of a lane.
+
+    Raises:
+        ServiceUnavailable, OperatorError: the thread cannot be read now.
+    """
     lane = await bot.store.threads.lane(lane_key)
     running, waiting = await bot.store.records.busy(lane_key)
     thread = lane.thread if lane else None
     said: list[Said] = []
     if thread is not None and thread.backend == bot.agent.backend:
-        try:
+        with contextlib.suppress(ThreadGone):
             said = await bot.agent.history(thread.remote_id, SHOWN_HISTORY)
-        except (ThreadGone, ServiceUnavailable, OperatorError):
-            log.warning("the thread of a lane could not be read for the page")
     return {
         "thread": {
             "id": thread.remote_id,

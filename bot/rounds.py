@@ -10,7 +10,7 @@ from bot.events import Emit, ToolEnded, ToolStarted
 from bot.lease import Turn
 from bot.ports import Clock, Toolbox, ToolCallStore
 from bot.texts import Texts
-from bot.types import Caller, ToolCall, ToolOutput, ToolRow
+from bot.types import Caller, ToolCall, ToolOutput, ToolRow, storable
 
 UNKNOWN = "unknown"
 """The error of a call that may or may not have had its effect."""
@@ -85,7 +85,8 @@ class Rounds:
             output = ToolOutput(call.id, self.texts.tool_effect_unknown(call.name, turn.reference), UNKNOWN)
         else:
             self.emit(ToolStarted(turn.reference, turn.lane, call.name, call.id, repeated))
-            output = await self.toolbox.call(call, _caller(turn, row, repeated=repeated))
+            told = await self.toolbox.call(call, _caller(turn, row, repeated=repeated))
+            output = ToolOutput(call.id, storable(told.output), told.error)
         await self.store.ended(turn.id, turn.owner, [output])
         seconds = self.clock.monotonic() - began
         size = len(output.output)

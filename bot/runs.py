@@ -257,8 +257,7 @@ class _Run:
             step, failures = Working("unreachable", error.retry_after), failures + 1
         if failures >= self.runs.limits.failed_looks:
             raise RunFailed("outputs_refused")
-        state = step.state if isinstance(step, (Working, Stopped)) else type(step).__name__.lower()
-        self.runs.emit(RunLooked(self.turn.reference, self.turn.lane, handle.run_id, state))
+        self.runs.emit(RunLooked(self.turn.reference, self.turn.lane, handle.run_id, _state_of(step)))
         return step, failures
 
     def _within_deadline(self) -> None:
@@ -397,7 +396,7 @@ class _Run:
         )
 
     def _say_ended(self, handle: Handle, step: Finished | Stopped) -> None:
-        state = "completed" if isinstance(step, Finished) else step.state
+        state = _state_of(step)
         prompt, completion = (step.usage.prompt, step.usage.completion) if isinstance(step, Finished) else (0, 0)
         seconds = self.runs.clock.monotonic() - self.began_here
         self.runs.emit(
@@ -412,3 +411,14 @@ class _Run:
                 completion,
             )
         )
+
+
+def _state_of(step: Step) -> str:
+    """The service's word for how the run stands."""
+    match step:
+        case Working(state=state) | Stopped(state=state):
+            return state
+        case NeedsTools():
+            return "requires_action"
+        case Finished():
+            return "completed"

@@ -38,6 +38,7 @@ from bot.types import (
     Thread,
     ThreadReason,
     ThreadUse,
+    storable,
     without_none,
 )
 
@@ -194,7 +195,7 @@ class Turns:
         opened = turn.saved("opened")
         if opened:
             notes.append(self._thread_note(ThreadReason(opened["reason"]), opened["carried"]))
-        text = finished.reply.text.strip() or self.texts.no_words()
+        text = storable(finished.reply.text).strip() or self.texts.no_words()
         return "\n\n".join([text, *filter(None, notes)])
 
     def _thread_note(self, reason: ThreadReason, carried: str) -> str:
@@ -232,7 +233,7 @@ class Turns:
         except ThreadkeeperError as error:
             log.warning("turn %s: no summary (%s)", turn.reference, type(error).__name__)
             return None
-        return finished.reply.text[:SUMMARY_CHARACTERS] or None
+        return storable(finished.reply.text)[:SUMMARY_CHARACTERS] or None
 
     async def _apologise(self, turn: Turn, failure: RunFailed | RequestRefused | DeadlinePassed) -> None:
         reference = turn.reference

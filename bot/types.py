@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -441,9 +441,9 @@ def turn_of(reference: str) -> int:
     return ((value ^ _REFERENCE_MASK) * inverse) % (1 << _REFERENCE_BITS)
 
 
-def texts_of(messages: Sequence[Message]) -> str:
-    """The words of messages that became one turn, in order."""
-    return "\n\n".join(m.text for m in messages if m.text)
+def storable(text: str) -> str:
+    """Text from outside as every database and encoder takes it: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def without_none(values: Mapping[str, Json]) -> JsonObject:

@@ -70,6 +70,8 @@ def imported(*folders: str) -> set[str]:
     """Every module that the files of these folders import."""
     found: set[str] = set()
     for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        if "node_modules" in file.parts:
+            continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {name.name for name in node.names}

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from pydantic import SecretStr
 
+from adapters import discovery
 from bot import settings as environment
+from bot.__main__ import app
 from bot.errors import SettingsError
 from bot.settings import Settings, is_loopback
+from bot.types import Caller, Person, ToolCall
 
 ROOT = Path(__file__).parent.parent
 ENTRA = {"microsoft_app_id": "app", "microsoft_app_password": "s3cret", "microsoft_app_tenant_id": "tenant"}
@@ -234,3 +238,44 @@ def test_the_readme_has_a_line_for_every_setting_with_its_default() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`(.*?)`)? *\| (.+) \|$", readme, re.MULTILINE)
     assert {name: default for name, default, _ in rows} == {n.upper(): default_text(n) for n in Settings.model_fields}
     assert len(rows) == len(Settings.model_fields), "a setting has two lines"
+
+
+def readme_blocks(language: str) -> list[str]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_sets_what_there_is_to_set(tmp_path: Path) -> None:
+    blocks = readme_blocks("sh")
+    assert len(blocks) == 2
+    for block in blocks:
+        (tmp_path / ".env").write_text(block, encoding="utf-8")
+        environment.load(env_file=tmp_path / ".env")
+        assert {line.split("=")[0] for line in block.splitlines()} <= {name.upper() for name in Settings.model_fields}
+
+
+async def test_the_readmes_tool_is_one(tmp_path: Path) -> None:
+    (block,) = readme_blocks("python")
+    (tmp_path / "dice.py").write_text(block, encoding="utf-8")
+    loaded = discovery.load(tmp_path)
+    assert loaded.problems == []
+    (spec,) = [spec for spec in loaded.toolbox.specs() if spec.name == "roll"]
+    assert spec.description == "Roll one die."
+    async with loaded.toolbox:
+        caller = Caller(Person("ada"), "tenant", "test", "7F3K-2Q", "1/1/0")
+        answer = await loaded.toolbox.call(ToolCall("call", "roll", '{"sides": 20}'), caller)
+    assert answer.error is None
+    assert 1 <= int(answer.output) <= 20
+
+
+def test_the_readme_names_the_commands_there_are() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `python -m bot ([a-z ]+?)(?: [A-Z]+)?` \|", readme, re.MULTILINE))
+    group = typer.main.get_command(app)
+    there = {" ".join(words) for words in _commands(group)}
+    assert named == there
+
+
+def _commands(command: Any, *way: str) -> list[tuple[str, ...]]:
+    below = getattr(command, "commands", None)
+    return [way] if below is None else [one for name, sub in below.items() for one in _commands(sub, *way, name)]

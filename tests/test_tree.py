@@ -18,7 +18,8 @@ ORDER: list[set[str]] = [
     {"events"},  # below the inbox, which emits them: docs/decisions/0002-events-below-the-inbox.md
     {"ports"},
     {"lease"},  # the turn in hand
-    {"inbox", "threads", "runs", "reply"},
+    {"rounds", "reply"},
+    {"inbox", "threads", "runs"},
     {"commands"},
     {"turn"},
     {"settings", "telemetry", "clock"},  # nothing on a message's path reads the environment, the log or the real time
@@ -61,7 +62,6 @@ THIRD_PARTY: dict[str, set[str]] = {
 
 BY_NAME = {
     "bot/bootstrap.py": "imports the chosen agent and channels alone: all of them cost seconds and 160 MB",
-    "bot/__main__.py": "a command that needs the store or the tools must not cost the others their time",
     "adapters/discovery.py": "finds tools by their files' names",
 }
 """Where modules are imported by name, at run time."""
@@ -69,12 +69,13 @@ BY_NAME = {
 LONG_MODULES = {
     "bot/types.py": "the nouns, all of them",
     "bot/ports.py": "the questions, all of them",
-    "bot/runs.py": "to be split",
+    "bot/runs.py": "one run from its start to its end, whatever happens between",
     "bot/turn.py": "the path of a message, to be read in one piece",
     "bot/agents/rehearsal.py": "a whole agent service: its rules, its faults and its runs",
     "bot/channels/botframework.py": "the one module that may import the SDK",
 }
 LONG_FUNCTIONS = {
+    "bot/bootstrap.py:open_bot": "everything is joined in one place, a line each",
     "bot/store/migrations/versions/0001_the_first_tables.py:upgrade": "a list of tables",
     "bot/threads.py:current": "41 lines: the rollover, in the order that keeps it safe",
 }

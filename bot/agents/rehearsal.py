@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.errors import RequestRefused, RunGone, ServiceBusy
 from bot.ports import Clock, History
@@ -47,7 +47,7 @@ READ = 200
 
 _USE = re.compile(r"\buse\s+([A-Za-z_][\w.-]*)((?:\s+[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|\S+))*)", re.IGNORECASE)
 _TIME = re.compile(
-    r"\btime\b(?:[^.?!]*?)\bin\s+([A-Z][\w'.-]*(?:[ /_][A-Z][\w'.-]*)*|[a-z]+(?:/[a-z_]+)?)", re.IGNORECASE
+    r"\b[Tt]ime\b[^.?!]*?\bin\s+((?:[A-Z][\w'-]*(?:[ _][A-Z][\w'-]*)*(?:/[A-Z][\w-]*)*)|[a-z][\w'-]*(?:/[a-z_]+)?)"
 )
 _SUM = re.compile(r"(?<![\w.])([-(]*\d[\d.,]*(?:\s*[-+*/^x×÷%]+\s*[-(]*\d[\d.,]*\)*)+)")
 _REMEMBER = re.compile(r"\bremember(?:\s+that)?\s+(.+)", re.IGNORECASE)
@@ -124,11 +124,11 @@ class RehearsalAgent:
             run_id = f"run_{uuid.uuid4().hex[:20]}"
             await self._history.start_run(thread_id, run_id, seen, None, {})
             await self._history.save_run(run_id, {}, ended=True)
-            raise ServiceBusy("rehearsed 429", retry_after=3.0)
+            raise ServiceBusy("rehearsed 429", retry_after=1.0)
 
     def _plan(self, text: str, ask: Ask) -> JsonObject:
-        calls = _calls(text, ask.tools, ask.mark) if ask.tools is not None else []
-        state: JsonObject = {"text": text, "calls": calls, "outputs": None, "status": "queued"}
+        rounds = _rounds(text, ask.tools, ask.mark) if ask.tools is not None else []
+        state: JsonObject = {"text": text, "rounds": rounds, "answered": 0, "outputs": {}, "status": "queued"}
         rehearsed = _REHEARSE.match(text)
         if rehearsed:
             what, argument = rehearsed[1].lower(), rehearsed[2]
@@ -156,8 +156,8 @@ class RehearsalAgent:
         if state.get("fail"):
             await self._history.save_run(handle.run_id, state | {"status": "failed"}, ended=True)
             return Stopped("failed", state["fail"])
-        if state["calls"] and state["outputs"] is None:
-            return NeedsTools(tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in state["calls"]))
+        if calls := _open_calls(state):
+            return NeedsTools(tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in calls))
         answer = await self._answer(handle.thread_id, state)
         done = state | {"status": "completed", "answer": answer}
         await self._history.save_run(handle.run_id, done, ended=True, answer=answer)
@@ -167,11 +167,10 @@ class RehearsalAgent:
         """See `Agent.answer`."""
         state = await self._history.run(handle.run_id)
         given = {output.call_id: output.output for output in outputs}
-        if state is None or state["outputs"] is not None or set(given) != {call["id"] for call in state["calls"]}:
+        if state is None or state["status"] != "queued" or set(given) != {call["id"] for call in _open_calls(state)}:
             raise RequestRefused("the run does not wait for these outputs")
-        if state["status"] != "queued":
-            raise RequestRefused("the run has ended")
-        await self._history.save_run(handle.run_id, state | {"outputs": given}, ended=False)
+        answered = {"outputs": state["outputs"] | given, "answered": state["answered"] + 1}
+        await self._history.save_run(handle.run_id, state | answered, ended=False)
         return handle
 
     async def cancel(self, handle: Handle) -> None:
@@ -209,10 +208,11 @@ class RehearsalAgent:
             return "I waited, as rehearsed."
         if _REHEARSE.match(text):
             return "Rehearsed: the service was busy, and then it answered."
-        if state["calls"]:
-            return "\n".join(f"{call['name']}: {state['outputs'][call['id']]}" for call in state["calls"])
+        if state["rounds"]:
+            calls = [call for calls in state["rounds"] for call in calls]
+            return "\n".join(f"{call['name']}: {state['outputs'][call['id']]}" for call in calls)
         entries = await self._history.entries(thread_id, READ)
-        facts = _facts(entries)
+        facts = _facts(entries, self._texts.carried_summary("").strip())
         if text == self._texts.summary_request():
             return "\n".join(f"remember {fact}" for fact in facts) or "Nothing was to be remembered."
         if fact := _REMEMBER.search(text):
@@ -222,23 +222,41 @@ class RehearsalAgent:
         return ABOUT
 
 
-def _calls(text: str, tools: Sequence[ToolSpec], mark: RunMark) -> list[JsonObject]:
-    """The tools to call for a text, all in one round: those that it names, else those that it seems to ask for."""
+def _open_calls(state: JsonObject) -> list[JsonObject]:
+    """The calls that the run waits for."""
+    rounds: list[list[JsonObject]] = state["rounds"]
+    answered: int = state["answered"]
+    return rounds[answered] if answered < len(rounds) else []
+
+
+def _rounds(text: str, tools: Sequence[ToolSpec], mark: RunMark) -> list[list[JsonObject]]:
+    """The tools to call for a text, all in one round; what comes after "then use" in the next."""
     specs = {tool.name: tool for tool in tools}
+    rounds: list[list[JsonObject]] = []
+    for number, part in enumerate(re.split(r"\bthen\b(?=\s+use\b)", text, flags=re.IGNORECASE)):
+        calls = [
+            {
+                "id": f"call_{mark.turn}_{mark.attempt}_{number}_{position}",
+                "name": name,
+                "arguments": json.dumps(_typed(arguments, specs.get(name))),
+            }
+            for position, (name, arguments) in enumerate(_wanted(part, specs))
+        ]
+        if calls:
+            rounds.append(calls)
+    return rounds
+
+
+def _wanted(text: str, specs: Mapping[str, ToolSpec]) -> list[tuple[str, dict[str, str]]]:
+    """The tools that the text names, else those that it seems to ask for."""
     named = [(match[1], _arguments(match[2])) for match in _USE.finditer(text)]
-    if not named:
-        if "current_time" in specs:
-            named += [("current_time", {"place": match[1].strip(" .")}) for match in _TIME.finditer(text)]
-        if "calculate" in specs:
-            named += [("calculate", {"expression": match[1].strip()}) for match in _SUM.finditer(text)]
-    return [
-        {
-            "id": f"call_{mark.turn}_{mark.attempt}_{position}",
-            "name": name,
-            "arguments": json.dumps(_typed(arguments, specs.get(name))),
-        }
-        for position, (name, arguments) in enumerate(named)
-    ]
+    if named:
+        return named
+    if "current_time" in specs:
+        named += [("current_time", {"place": match[1].strip(" .")}) for match in _TIME.finditer(text)]
+    if "calculate" in specs:
+        named += [("calculate", {"expression": match[1].strip()}) for match in _SUM.finditer(text)]
+    return named
 
 
 def _arguments(text: str) -> dict[str, str]:
@@ -266,13 +284,15 @@ def _value(text: str) -> Json:
         return text
 
 
-def _facts(entries: Sequence[Said]) -> list[str]:
-    """What was to be remembered, in order, each once; also out of a carried summary."""
+def _facts(entries: Sequence[Said], summary: str) -> list[str]:
+    """What was to be remembered, in order, each once; every line of a carried summary is."""
     found: dict[str, None] = {}
     for entry in entries:
-        if entry.role == "user":
-            for match in _REMEMBER.finditer(entry.text):
-                found.setdefault(match[1].strip(), None)
+        carried = entry.text.startswith(summary)
+        for line in entry.text.removeprefix(summary).splitlines():
+            fact = _REMEMBER.search(line)
+            if entry.role == "user" and (fact or (carried and line.strip())):
+                found.setdefault((fact[1] if fact else line).strip())
     return list(found)
 
 

@@ -35,6 +35,7 @@ class RunnerLock:
     """
 
     def __init__(self, database: Path) -> None:
+        self._database = database
         self._path = database.with_name(database.name + ".lock")
         self._connection: sqlite3.Connection | None = None
 
@@ -50,10 +51,10 @@ class RunnerLock:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise OperatorError(
-                    f"Another Threadkeeper already runs on {self._path.with_suffix('')}.",
+                    f"Another Threadkeeper already runs on {self._database}.",
                     "Stop it, or give this one its own DATABASE_URL.",
                 ) from None
-            raise unwritable(self._path) from None
+            raise unwritable(self._database) from None
         self._connection = connection
 
     def release(self) -> None:

@@ -213,7 +213,7 @@ class AgentContract:
 
     async def test_without_tools_none_is_called(self, world: World):
         thread = await self.thread(world)
-        handle = await world.agent.start(thread, Ask(mark(), world.asking_for([OSLO])))
+        handle = await world.agent.start(thread, Ask(mark(), world.asking_for([OSLO]), None))
         assert isinstance(await until_it_waits(world, handle), Finished)
 
     async def test_an_unknown_run_is_gone(self, world: World):
