@@ -11,6 +11,7 @@ from bot.bootstrap import entry_of
 from bot.clock import SystemClock
 from bot.errors import OperatorError, ServiceUnavailable
 from bot.events import LeaseLost
+from bot.runs import RunLimits
 from bot.store import open_store
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import FAST, FastClock, message, open_world
@@ -76,13 +77,13 @@ async def test_a_late_heartbeat_is_made_up_for_before_a_send(tmp_path: Path):
 async def test_a_stop_of_the_process_hands_the_run_over(tmp_path: Path):
     agent = ScriptedAgent([[WORKING] * 100_000])
     clock = FastClock()
-    async with open_world(tmp_path, agent=agent, grace=0.01, clock=clock) as world:
+    async with open_world(tmp_path, agent=agent, grace=0.01, clock=clock, runs=RunLimits(deadline=1e12)) as world:
         await world.say("question")
         async with asyncio.timeout(5):
             while not agent.runs:
                 await asyncio.sleep(0.001)
     agent.runs[0].script = ["the answer"]
-    async with open_world(tmp_path, agent=agent, clock=clock) as world:
+    async with open_world(tmp_path, agent=agent, clock=clock, runs=RunLimits(deadline=1e12)) as world:
         assert await world.answers(1) == ["the answer"]
         assert len(agent.runs) == 1
 
