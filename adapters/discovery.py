@@ -77,7 +77,7 @@ def load(tools_dir: Path | None = None) -> Loaded:
     if tools_dir is not None:
         for file in _python_files(tools_dir):
             if file not in own:  # TOOLS_DIR may name the package itself
-                _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", str(tools_dir / file.name))
+                _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", f"{file.parent.name}/{file.name}")
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=_source_of):
         _add_entry_point(found, point)
     return Loaded(Toolbox([FunctionAdapter(found.tools())]), found.problems)

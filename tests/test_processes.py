@@ -1,0 +1,115 @@
+"""The bot as its users start it: what it says, what it survives, and what it answers to a wrong set-up."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.processes import command, served
+
+
+@pytest.mark.invariant("I1")
+@pytest.mark.invariant("I4")
+async def test_killed_and_started_again_it_goes_on_in_the_same_thread(tmp_path: Path):
+    async with served(tmp_path) as bot:
+        await bot.say("What's the current time in Tokyo and calculate 25 * 47?")
+        state = await bot.shows("1175")
+        assert "Asia/Tokyo" in str(state)
+        await bot.say("remember my code is 2208")
+        await bot.shows("I'll remember: my code is 2208")
+        await bot.say("rehearse wait 1")
+        bot.kill()
+        thread = state["thread"]["id"]
+    async with served(tmp_path) as bot:
+        state = await bot.shows("I waited, as rehearsed.")
+        assert state["thread"]["id"] == thread
+        await bot.say("what is my code?")
+        await bot.shows("You told me: my code is 2208")
+        await bot.say("start over")
+        await bot.shows("new conversation")
+        await bot.say("good morning")
+        assert (await bot.shows("rehearsal agent"))["thread"]["id"] != thread
+        await bot.say("undo")
+        await bot.shows("earlier conversation")
+        assert (await bot.state())["thread"]["id"] == thread
+        assert await bot.stop() == 0
+
+
+async def test_inbox_show_tells_what_became_of_a_message(tmp_path: Path):
+    async with served(tmp_path) as bot:
+        told = await bot.say("calculate 25 * 47")
+        await bot.shows("1175")
+        code, out, _ = await command(tmp_path, "inbox", "show", told["reference"])
+        assert code == 0
+        for words in (told["reference"], "done answered", "run_", "calculate", "delivered"):
+            assert words in out
+    code, _, err = await command(tmp_path, "inbox", "show", "ZZZZ-ZZ")
+    assert (code, "No message has the reference" in err) == (2, True)
+    code, _, err = await command(tmp_path, "inbox", "show", "what?")
+    assert (code, "looks like 7F3K-2Q" in err) == (2, True)
+
+
+async def test_a_port_in_use_is_named(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = await command(tmp_path, "serve", PORT=str(port))
+    assert code == 2
+    assert f"Port {port} is in use" in err
+    assert "Traceback" not in err
+
+
+async def test_two_bots_on_one_sqlite_file_are_refused(tmp_path: Path):
+    async with served(tmp_path):
+        code, _, err = await command(tmp_path, "serve")
+    assert code == 2
+    assert "already runs on" in err
+
+
+async def test_a_database_that_cannot_be_written_is_named(tmp_path: Path):
+    code, _, err = await command(tmp_path, "serve", DATABASE_URL=f"sqlite+aiosqlite:///{tmp_path}/no/bot.db")
+    assert code == 2
+    assert f"{tmp_path}/no/bot.db cannot be written" in err
+    assert "Traceback" not in err
+
+
+async def test_every_problem_of_the_settings_is_told_at_once(tmp_path: Path):
+    wrong = {"PORT": "70000", "HOST": "0.0.0.0", "AGENT_BACKEND": "foundry-classic"}
+    code, _, err = await command(tmp_path, "serve", **wrong)
+    assert code == 2
+    assert all(name in err for name in ("PORT", "HOST", "PROJECT_ENDPOINT", "AGENT_ID"))
+    assert "Traceback" not in err
+
+
+async def test_a_tool_file_that_does_not_import_is_named_and_skipped(tmp_path: Path):
+    folder = tmp_path / "my_tools"
+    folder.mkdir()
+    (folder / "broken.py").write_text("import nothing_like_it\n")
+    (folder / "dice.py").write_text(
+        "from adapters import tool\n\n@tool\ndef roll(sides: int = 6) -> int:\n"
+        '    """Roll one die."""\n    return sides\n'
+    )
+    code, out, _ = await command(tmp_path, "tools", "list", TOOLS_DIR=str(folder))
+    assert code == 0
+    assert "my_tools/broken.py" in out
+    assert "ModuleNotFoundError at line 1" in out
+    assert "Roll one die." in out
+    async with served(tmp_path, TOOLS_DIR=str(folder)) as bot:
+        await bot.say("use roll sides=20")
+        await bot.shows("roll: 20")
+        await bot.say("tools")
+        await bot.shows("Not loaded: my_tools/broken.py")
+
+
+async def test_chat_answers_what_is_piped_into_it(tmp_path: Path):
+    code, out, err = await command(tmp_path, "chat", given="calculate 25 * 47\n")
+    assert (code, "1175" in out) == (0, True), err
+    async with served(tmp_path) as bot:
+        await bot.say("remember my code is 2208")
+        await bot.shows("I'll remember")
+        port = bot.address.rsplit(":", 1)[1]
+        code, out, err = await command(tmp_path, "chat", given="what is my code?\n", PORT=port)
+        assert (code, "2208" in out) == (0, True), err
