@@ -154,6 +154,7 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
         )
         bot = Bot(settings, store, agent, toolbox, inbox, None, problems, turns)
         bot.app = await _open_channels(bot, channels, listeners, clock, given, stack)
+        inbox.must_outlast(max(channel.send_timeout for channel in (given.channels or channels).values()))
         yield bot
 
 

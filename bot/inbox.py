@@ -36,9 +36,13 @@ log = logging.getLogger("threadkeeper.inbox")
 
 @dataclass(frozen=True, slots=True)
 class InboxLimits:
-    """Seconds and counts. A lease outlasts the longest outward write; a heartbeat comes every third of it."""
+    """Seconds and counts. A lease outlasts the longest outward write by some heartbeats.
+
+    A heartbeat also brings what was said at another replica: a stop takes effect within one.
+    """
 
     lease: float = 30.0
+    heartbeat: float = 2.0
     sweep: float = 1.0
     running: int = 200
     attempts: int = 8
@@ -98,6 +102,11 @@ class Inbox:
             self._emit(ControlApplied(reference, entry.lane, entry.control, accepted.generation, accepted.dropped))
         self._wake.set()
         return accepted
+
+    def must_outlast(self, seconds: float) -> None:
+        """Raise `ValueError` unless a lease outlasts a send of so many seconds: no turn could ever speak."""
+        if self._limits.lease <= seconds + self._limits.heartbeat:
+            raise ValueError(f"a lease of {self._limits.lease} s does not outlast a send of {seconds} s")
 
     async def start(self, handler: Handler) -> None:
         """Take up what was left, and begin to run turns."""
@@ -175,12 +184,15 @@ class Inbox:
                 return
 
     async def _heartbeat(self) -> None:
+        looked = self._clock.monotonic()
         while True:
-            await asyncio.sleep(self._limits.lease / 3)
+            await asyncio.sleep(self._limits.heartbeat)
             try:
                 await self.renew()
-                if await self._store.inbox.requeue(everything=False):
-                    self._wake.set()
+                if self._clock.monotonic() - looked >= self._limits.lease / 6:
+                    looked = self._clock.monotonic()
+                    if await self._store.inbox.requeue(everything=False):
+                        self._wake.set()
             except ServiceUnavailable as error:
                 log.warning("the leases cannot be renewed: %s", error)
 

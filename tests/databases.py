@@ -36,12 +36,12 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncG
         return
     server = make_url(request.getfixturevalue("postgresql"))
     name = f"t_{uuid.uuid4().hex}"
-    await _execute(server, f"CREATE DATABASE {name}")
+    await execute(server, f"CREATE DATABASE {name}")
     yield server.set(database=name).render_as_string(hide_password=False)
-    await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+    await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def _execute(server: sa.URL, statement: str) -> None:
+async def execute(server: sa.URL, statement: str) -> None:
     engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(sa.text(statement))

@@ -186,7 +186,7 @@ def settings_for(folder: Path, **overrides: Any) -> environment.Settings:
     return environment.load(env_file=None, database_url=url, **overrides)
 
 
-FAST = InboxLimits(backoff=0.01, backoff_cap=0.05, park=0.05, lease=10.0, sweep=0.05)
+FAST = InboxLimits(backoff=0.01, backoff_cap=0.05, park=0.05, sweep=0.05)
 QUICK_RUNS = RunLimits(ending=5.0)
 
 

@@ -1,0 +1,83 @@
+"""inbox: what became of messages."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from bot import settings as environment
+from bot.bootstrap import open_beside
+from bot.cli.run import Unusable, err, out, run
+from bot.types import JsonObject, turn_of
+
+app = typer.Typer(no_args_is_help=True, help="What became of messages.")
+
+
+@app.callback()
+def group() -> None:
+    """What became of messages."""
+
+
+@app.command("show")
+def show(
+    reference: Annotated[str, typer.Argument(help="The reference of an apology or a log line, such as 7F3K-2Q.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """What became of one message: accepted, run, tools, delivered, error."""
+    try:
+        turn = turn_of(reference)
+    except ValueError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(2) from None
+    run(_show(reference.upper(), turn, as_json))
+
+
+async def _show(reference: str, turn: int, as_json: bool) -> None:
+    settings = environment.load()
+    store = await open_beside(settings)
+    try:
+        described = await store.records.describe(turn)
+    finally:
+        await store.close()
+    if described is None:
+        raise Unusable(f"No message has the reference {reference} (finished ones are kept for 7 days).")
+    if as_json:
+        out.print_json(json.dumps({"reference": reference} | described))
+        return
+    _print_turn(reference, described)
+
+
+def _print_turn(reference: str, turn: JsonObject) -> None:
+    steps: JsonObject = turn["steps"]
+    run_step: JsonObject = steps.get("run") or {}
+    table = Table(show_header=False, box=None)
+    rows: dict[str, str] = {
+        "reference": reference,
+        "lane": turn["lane"],
+        "accepted": _time(turn["accepted_at"]),
+        "started": _time(turn["started_at"]),
+        "finished": _time(turn["finished_at"]),
+        "state": " ".join(filter(None, [turn["state"], turn["ended"]])),
+        "attempts": str(turn["attempts"]),
+        "joined to": str(turn["joined_to"] or ""),
+        "thread": run_step.get("thread") or "",
+        "run": run_step.get("run") or "",
+        "delivered": ", ".join(steps.get("delivered") or []),
+        "error": turn["error"] or "",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    for call in turn["tool_calls"]:
+        seconds = (call["finished_at"] or call["started_at"]) - call["started_at"]
+        outcome = call["error"] or call["state"]
+        table.add_row("tool", f"{call['name']} (round {call['round']}): {outcome}, {seconds:.2f} s")
+    out.print(table)
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds")

@@ -1,0 +1,71 @@
+"""serve: the bot, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import typer
+from aiohttp import web
+
+from bot import settings as environment
+from bot import telemetry
+from bot.bootstrap import Bot, open_bot
+from bot.cli.run import Unusable, out, run
+
+
+def serve(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each log line on a terminal too.")] = False,
+) -> None:
+    """Run the bot until it is stopped."""
+    quiet = sys.stderr.isatty() and not verbose
+    telemetry.configure(level=logging.WARNING if quiet else logging.INFO)
+    run(_serve())
+
+
+async def _serve() -> None:
+    settings = environment.load()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers: Ctrl-C raises there
+            loop.add_signal_handler(number, stop.set)
+    async with open_bot(settings) as bot:
+        runner, address = await listen(bot)
+        await bot.start()
+        _greet(bot, address)
+        await stop.wait()
+        await bot.stop()
+        await runner.cleanup()
+
+
+async def listen(bot: Bot) -> tuple[web.AppRunner, str]:
+    """Open the port; the runner to clean up, and the address."""
+    host, port = bot.settings.host, bot.settings.port
+    runner = web.AppRunner(bot.app, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        if error.errno == errno.EADDRINUSE:
+            raise Unusable(
+                f"Port {port} is in use: stop the program that has it, or set PORT to another (PORT={port + 1})."
+            ) from None
+        raise Unusable(f"Cannot listen on {host} port {port} ({error.strerror}): check HOST and PORT.") from None
+    real = runner.addresses[0][1]
+    return runner, f"http://{f'[{host}]' if ':' in host else host}:{real}"
+
+
+def _greet(bot: Bot, address: str) -> None:
+    where = address if bot.settings.local else f"{address}/api/messages"
+    out.print(f"[bold]Threadkeeper[/] is running: [bold cyan]{where}[/]", highlight=False)
+    database = bot.settings.database_url.split("@")[-1].split("///")[-1]
+    out.print(f"Agent: {bot.agent.backend}. Database: {database}. Ctrl-C stops it.", highlight=False)
+    for problem in bot.problems:
+        out.print(f"Not loaded: {problem}", markup=False, highlight=False)
