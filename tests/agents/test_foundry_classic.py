@@ -65,7 +65,7 @@ class FoundryWorld(World):
     async def tick(self) -> None:
         self.clock.advance(1)
 
-    async def leave_message(self, thread_id: str, mark: RunMark, text: str) -> None:
+    async def leave_message(self, thread_id: str, mark: RunMark, text: str) -> bool:
         url = f"{self.server.endpoint}/threads/{thread_id}/messages?api-version=v1"
         body = {"role": "user", "content": text, "metadata": mark.metadata()}
         async with (
@@ -73,6 +73,7 @@ class FoundryWorld(World):
             session.post(url, json=body) as response,
         ):
             assert response.status == 200
+        return True
 
     async def lose_thread(self, thread_id: str) -> None:
         self.server.lose_thread(thread_id)
