@@ -51,7 +51,7 @@ class InboxLimits:
     park: float = 15.0
     undo: float = 600.0
     fold: float = 5.0
-    keep_rows: float = 7 * 86_400.0
+    keep_rows: float = 35 * 86_400.0
     keep_texts: float = 86_400.0
 
 

@@ -165,6 +165,7 @@ class Turns:
                 return await self._apologise(turn, failure)
             reply = await self._with_notes(turn, finished)
             use = ThreadUse(thread.id, messages=2, prompt_tokens=finished.usage.last_prompt)
+            turn.note("tokens", {"prompt": finished.usage.prompt, "completion": finished.usage.completion})
             await self._will_say(turn, reply, Ended.ANSWERED, by_agent=True, use=use)
             await self._deliver(turn)
 

@@ -44,7 +44,7 @@ async def _show(reference: str, turn: int, as_json: bool) -> None:
     finally:
         await store.close()
     if described is None:
-        raise Unusable(f"No message has the reference {reference} (finished ones are kept for 7 days).")
+        raise Unusable(f"No message has the reference {reference} (finished ones are kept for 35 days).")
     if as_json:
         out.print_json(json.dumps({"reference": reference} | described))
         return
