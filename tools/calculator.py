@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from adapters import ToolFailed, tool
@@ -17,9 +17,15 @@ DEEPEST = 50
 MOST_DIGITS = 1_000
 MOST_FACTORIAL = 400
 
-_TOKEN = re.compile(r"\s*(?:(\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([A-Za-z]+)|(\*\*|//|[-+*/%^(),!]))")
-_THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
-_PERCENT_OF = re.compile(r"%\s*of\b", re.IGNORECASE)
+MOST_PLACES = 400
+
+_TOKEN = re.compile(
+    r"\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z][A-Za-z0-9]*|\*\*|//|[-+*/%^(),!]", re.ASCII
+)
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?", re.ASCII)
+_SPACE = re.compile(r"\s*")
+_TIMES = re.compile(r"(?<=[\d)])\s*[xX]\s*(?=[\d(])", re.ASCII)
+_HEXADECIMAL = re.compile(r"(?<![\d.])0[xX]\d", re.ASCII)
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "²": "^2", "³": "^3", "√": " sqrt "})
 
 
@@ -30,31 +36,49 @@ def _root(value: Number) -> Number:
     return exact if exact is not None and exact * exact == value else math.sqrt(value)
 
 
+def _rounded(value: Number, places: int = 0) -> Number:
+    if abs(places) > MOST_PLACES:  # of a whole number Python would make 10 to that power first
+        raise ToolFailed(f"I round to at most {MOST_PLACES} places.")
+    return round(value, places) if places else round(value)
+
+
+def _natural(value: Number) -> Number:
+    return math.log(value)
+
+
+def _logarithm(value: Number, base: Number) -> Number:
+    return math.log(value, base)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": _root,
     "abs": abs,
-    "round": round,
+    "round": _rounded,
     "min": min,
     "max": max,
     "floor": math.floor,
     "ceil": math.ceil,
-    "ln": math.log,
-    "log": math.log,
+    "ln": _natural,
+    "log": _logarithm,
     "log10": math.log10,
     "exp": math.exp,
     "sin": math.sin,
     "cos": math.cos,
     "tan": math.tan,
 }
+_OF_SEVERAL = frozenset({"round", "min", "max", "log"})
+"""In the brackets of these a comma stands between two arguments, never within a number."""
+
 CONSTANTS: dict[str, Number] = {"pi": math.pi, "e": math.e}
 
 
 @tool(timeout=5)
 def calculate(expression: str) -> str:
-    """Calculate an arithmetic expression exactly.
+    """Calculate an arithmetic expression.
 
-    Knows + - * / // % ** and brackets, factorials (5!), percentages (15% of 80), sqrt, abs, round, min, max, floor,
-    ceil, ln, log10, exp, sin, cos, tan, pi and e.
+    Knows + - * / // % ** and brackets, factorials (5!), sqrt, abs, round, min, max, floor, ceil, ln, log10,
+    log(x, base), exp, sin, cos, tan (of radians), pi and e. A percentage is a hundredth: 15% of 80 is 12, 200 + 10% is
+    200.1. Whole numbers are exact, others have 15 digits.
 
     Args:
         expression: The expression, such as 25 * 47 or (3.5 + 2) / 4.
@@ -70,33 +94,48 @@ def value_of(expression: str) -> str:
     """
     if len(expression) > LONGEST:
         raise ToolFailed(f"The expression is longer than {LONGEST} characters; split it.")
-    prepared = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), expression.translate(_SIGNS))
-    prepared = re.sub(r"(?<=\d)\s*x\s*(?=[\d(])", "*", _PERCENT_OF.sub("/100*", prepared))
+    prepared = expression.translate(_SIGNS).strip().rstrip("=? ")
+    if _HEXADECIMAL.search(prepared):
+        raise ToolFailed("I can't read hexadecimal numbers; for a product, write *.")
     try:
-        return _written(_Parser(list(_tokens(prepared.rstrip(" =?")))).value())
+        return _written(_Parser(list(_tokens(_TIMES.sub("*", prepared)))).value())
     except ZeroDivisionError:
         raise ToolFailed("That divides by zero.") from None
-    except (OverflowError, ValueError, TypeError):
-        raise ToolFailed("That has no value, or one too large to write down.") from None
+    except (OverflowError, ValueError):
+        raise ToolFailed("That has no value, or one too large or too small to write down.") from None
 
 
 def _tokens(text: str) -> Iterator[str]:
+    """Numbers without separators, names in small letters, and signs."""
+    brackets: list[bool] = []  # of each open one, whether a comma within it stands between arguments
+    before = ""
     position = 0
-    while text[position:].strip():
-        match = _TOKEN.match(text, position)
+    while (position := _end(_SPACE.match(text, position))) < len(text):
+        separates = bool(brackets) and brackets[-1]
+        match = (None if separates else _THOUSANDS.match(text, position)) or _TOKEN.match(text, position)
         if match is None:
-            raise ToolFailed(f"I can't read {text[position:].strip()[:20]!r} in the expression.")
-        yield match[0].strip().replace("_", "")
+            raise ToolFailed(f"I can't read {text[position : position + 20]!r} in the expression.")
+        read = match[0].casefold()
+        if read == "(":
+            brackets.append(before in _OF_SEVERAL)
+        elif read == ")" and brackets:
+            brackets.pop()
+        before = read if read == "," else read.replace(",", "").replace("_", "")
+        yield before
         position = match.end()
+
+
+def _end(match: re.Match[str] | None) -> int:
+    return match.end() if match else 0
 
 
 @dataclass
 class _Parser:
-    """Recursive descent: sum, product, sign, power, factorial, atom."""
+    """Recursive descent: sum, product, sign, power, percentage and factorial, atom."""
 
     tokens: list[str]
     at: int = 0
-    depth: int = field(default=0)
+    depth: int = 0
 
     def value(self) -> Number:
         value = self._sum()
@@ -115,22 +154,15 @@ class _Parser:
         return ""
 
     def _sum(self) -> Number:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise ToolFailed("The brackets are nested too deeply.")
         value = self._product()
         while sign := self._take("+", "-"):
             right = self._product()
             value = value + right if sign == "+" else value - right
-        self.depth -= 1
         return value
 
     def _product(self) -> Number:
         value = self._signed()
         while sign := self._take("*", "/", "//", "%"):
-            if sign == "%" and self._peek() in ("", "+", "-", "*", "/", ")", ","):
-                value = _divided(value, 100)
-                continue
             right = self._signed()
             if sign == "*":
                 value = value * right
@@ -145,27 +177,35 @@ class _Parser:
         negative = False
         while sign := self._take("+", "-"):
             negative ^= sign == "-"
+        self.depth += 1  # every nesting comes through here: of brackets, powers and functions
+        if self.depth > DEEPEST:
+            raise ToolFailed("The expression is nested too deeply.")
         value = self._power()
+        self.depth -= 1
         return -value if negative else value
 
     def _power(self) -> Number:
-        base = self._factorial()
-        if not self._take("**", "^"):
-            return base
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise ToolFailed("The powers are nested too deeply.")
-        exponent = self._signed()
-        self.depth -= 1
-        return _raised(base, exponent)
+        base = self._postfix()
+        return _raised(base, self._signed()) if self._take("**", "^") else base
 
-    def _factorial(self) -> Number:
+    def _postfix(self) -> Number:
         value = self._atom()
-        while self._take("!"):
-            if not isinstance(value, int) or not 0 <= value <= MOST_FACTORIAL:
-                raise ToolFailed(f"I do factorials of whole numbers from 0 to {MOST_FACTORIAL}.")
-            value = math.factorial(value)
-        return value
+        while True:
+            if self._take("!"):
+                value = _factorial(value)
+            elif self._peek() == "%" and not self._operand_at(self.at + 1):
+                self.at += 1
+                value = _divided(value, 100)
+                if self._take("of"):
+                    value = value * self._signed()
+                    _bounded(value)
+            else:
+                return value
+
+    def _operand_at(self, at: int) -> bool:
+        """Whether the % before it is the remainder's. Before a + or - it is not: 5% - 3 is more common than 5 % -3."""
+        after = self.tokens[at] if at < len(self.tokens) else ""
+        return after == "(" or (after[:1].isalnum() and after != "of") or after[:1] == "."
 
     def _atom(self) -> Number:
         token = self._peek()
@@ -175,28 +215,37 @@ class _Parser:
             return value
         self.at += 1
         if token[:1].isdigit() or token[:1] == ".":
-            return int(token) if token.isdigit() else float(token)
-        name = token.casefold()
-        if name in CONSTANTS:
-            return CONSTANTS[name]
-        if name in FUNCTIONS:
-            return self._function(name)
+            return int(token) if token.isdigit() else _finite(float(token))
+        if token in CONSTANTS:
+            return CONSTANTS[token]
+        if token in FUNCTIONS:
+            return self._function(token)
         if not token:
             raise ToolFailed("The expression ends too early.")
         raise ToolFailed(f"I don't know {token[:20]!r}.")
 
     def _function(self, name: str) -> Number:
-        if not self._take("("):
-            return FUNCTIONS[name](self._signed())
-        arguments = [self._sum()]
-        while self._take(","):
-            arguments.append(self._sum())
-        self._closed()
-        return FUNCTIONS[name](*arguments)
+        if self._take("("):
+            arguments = [self._sum()]
+            while self._take(","):
+                arguments.append(self._sum())
+            self._closed()
+        else:
+            arguments = [self._signed()]
+        try:
+            return FUNCTIONS[name](*arguments)
+        except TypeError:
+            raise ToolFailed(f"{name} can't be had of these arguments ({len(arguments)} given).") from None
 
     def _closed(self) -> None:
         if not self._take(")"):
             raise ToolFailed("A bracket is not closed.")
+
+
+def _factorial(value: Number) -> Number:
+    if not isinstance(value, int) or not 0 <= value <= MOST_FACTORIAL:
+        raise ToolFailed(f"I do factorials of whole numbers from 0 to {MOST_FACTORIAL}.")
+    return math.factorial(value)
 
 
 def _divided(left: Number, right: Number) -> Number:
@@ -210,13 +259,15 @@ def _raised(base: Number, exponent: Number) -> Number:
     """The power, after its size has been estimated: a computation that has begun cannot be stopped."""
     if base == 0 and exponent < 0:
         raise ZeroDivisionError
-    if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1:
-        digits = abs(exponent) * math.log10(abs(base))
+    if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 0:
+        digits = exponent * math.log10(abs(base))
         if digits > MOST_DIGITS:
             raise ToolFailed(f"The result would have more than {MOST_DIGITS} digits.")
     value: Number | complex = base**exponent
     if isinstance(value, complex):
         raise ToolFailed("That has no real value.")
+    if value == 0 and base != 0:
+        raise OverflowError
     return value
 
 
@@ -225,10 +276,14 @@ def _bounded(value: Number) -> None:
         raise ToolFailed(f"The result would have more than {MOST_DIGITS} digits.")
 
 
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise OverflowError
+    return value
+
+
 def _written(value: Number) -> str:
     if isinstance(value, int):
         return str(value)
-    if math.isnan(value) or math.isinf(value):
-        raise OverflowError
-    rounded = float(f"{value:.12g}")  # 0.1 + 0.2 is 0.3 to a person
+    rounded = float(f"{_finite(value):.15g}")  # 0.1 + 0.2 is 0.3 to a person
     return str(int(rounded)) if rounded.is_integer() and abs(rounded) < 1e15 else str(rounded)

@@ -41,6 +41,8 @@ ALIASES = {
     "washington": "America/New_York",
     "washington dc": "America/New_York",
 }
+_FIXED = "Etc/GMT"
+LONGEST = 60
 
 
 @tool
@@ -48,7 +50,7 @@ def current_time(place: str = "UTC") -> str:
     """Tell the current date and time in a place.
 
     Args:
-        place: A city, country or time zone, such as Tokyo, Europe/Paris or UTC.
+        place: A large city or a time zone, such as Tokyo, Europe/Paris, UTC or UTC+2.
     """
     return time_in(place, datetime.now(UTC))
 
@@ -61,26 +63,29 @@ def time_in(place: str, now: datetime) -> str:
     """
     zone = _zone(place)
     local = now.astimezone(ZoneInfo(zone))
-    return f"{local:%H:%M} on {local:%A}, {local.day} {local:%B %Y} in {zone} (UTC{_offset(local)})"
+    named = "" if zone.startswith(_FIXED) else f"in {zone} "
+    return f"{local:%H:%M} on {local:%A}, {local.day} {local:%B %Y} {named}(UTC{_offset(local)})"
 
 
 def _zone(place: str) -> str:
-    wanted = _plain(place)
+    wanted = _plain(place[:LONGEST])
     found = _zones().get(wanted) or _zones().get(wanted.split(",")[0].strip())
     if found:
         return found
     similar = difflib.get_close_matches(wanted, _zones(), n=3, cutoff=0.6)
     hint = f" Did you mean {', '.join(dict.fromkeys(_zones()[name] for name in similar))}?" if similar else ""
-    raise ToolFailed(f"I know no time zone for {place[:60]!r}.{hint} Ask for a larger city nearby.")
+    raise ToolFailed(f"I know no time zone for {place[:LONGEST]!r}.{hint} Ask for a larger city nearby.")
 
 
 @cache
 def _zones() -> dict[str, str]:
-    """Every zone by its name, by its last part, and the aliases."""
+    """Every zone by its name, by its last part, the fixed offsets, and the aliases."""
     zones: dict[str, str] = {}
     for zone in sorted(available_timezones()):
         zones.setdefault(_plain(zone.rsplit("/", 1)[-1]), zone)
     zones |= {_plain(zone): zone for zone in available_timezones()}
+    for hours in range(-12, 15):  # the sign in the zone's name is POSIX's: Etc/GMT-2 is two hours ahead
+        zones |= dict.fromkeys([f"utc{hours:+}", f"gmt{hours:+}"], f"{_FIXED}{-hours:+}" if hours else "UTC")
     return zones | ALIASES
 
 
