@@ -44,6 +44,7 @@ class InboxLimits:
     lease: float = 30.0
     heartbeat: float = 2.0
     sweep: float = 1.0
+    beside: float = 2.0
     running: int = 200
     attempts: int = 8
     backoff: float = 2.0
@@ -165,11 +166,11 @@ class Inbox:
                 continue
 
     async def _until_due(self) -> float:
-        """How long to wait for a wake-up: other replicas' work is only found by looking."""
+        """How long to wait for a wake-up: what replicas, or commands beside the bot, did is found by looking."""
         if not self._store.sole:
             return self._limits.sweep
         due = await self._store.inbox.next_due()
-        return self._limits.lease if due is None else min(max(due, 0.01), self._limits.lease)
+        return self._limits.beside if due is None else min(max(due, 0.01), self._limits.beside)
 
     async def _claim_all(self) -> None:
         while not self._stopping and (free := self._limits.running - len(self._running)) > 0:

@@ -279,6 +279,18 @@ class TurnRecords(Protocol):
         """The turn that runs in a lane, and how many messages wait."""
         ...
 
+    async def attention(self) -> list[JsonObject]:
+        """The turns that wait, run, or ended unanswered with their words kept: as `describe`, less their calls."""
+        ...
+
+    async def again(self, turn: int) -> bool:
+        """Put an unanswered turn back into its lane, as if it had just come; False if its words are gone."""
+        ...
+
+    async def drop(self, turn: int) -> bool:
+        """Let go of a turn that waits or was not answered; False if it runs, or has ended otherwise."""
+        ...
+
     async def unfinished(self) -> int:
         """How many messages have not ended, in all lanes."""
         ...

@@ -122,6 +122,12 @@ class Texts:
         named = f" ({', '.join(names[:5])})" if names else ""
         return f"I can't read files yet{named}. Please paste the text that matters."
 
+    def too_many_waiting(self, most: int) -> str:
+        return f"{most} of your messages were waiting, so I didn't take the next. **stop** clears them."
+
+    def busy(self, number: int, seconds: float) -> str:
+        return f"Many are asking: you're number {number}, about {round(seconds)} seconds."
+
     def card_not_taken(self) -> str:
         return "That button isn't one of mine any more. Please type what you need."
 

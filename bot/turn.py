@@ -15,6 +15,7 @@ from bot.errors import (
     OperatorError,
     RequestRefused,
     RunFailed,
+    ServiceBusy,
     ServiceUnavailable,
     ThreadGone,
     ThreadkeeperError,
@@ -27,6 +28,7 @@ from bot.runs import Question, Runs, RunStuck
 from bot.texts import Texts
 from bot.threads import Threads, near_limit
 from bot.types import (
+    MOST_WAITING,
     Command,
     ConversationKind,
     Ended,
@@ -78,11 +80,16 @@ class Turns:
             await self._end_what_runs(turn)
             return Ending(Ended.STOPPED, turn.steps, error=why.why)
         except OperatorError:
-            await self._say_kept(turn)
+            await self._say_why_it_waits(turn, self.texts.service_down())
+            raise
+        except ServiceBusy as busy:
+            if (busy.retry_after or 0) > LONG_WAIT:
+                waiting = await self.store.records.unfinished()
+                await self._say_why_it_waits(turn, self.texts.busy(waiting, busy.retry_after or 0))
             raise
         except ServiceUnavailable as error:
             if turn.attempts >= NOTICE_FROM_ATTEMPT or (error.retry_after or 0) > LONG_WAIT:
-                await self._say_kept(turn)
+                await self._say_why_it_waits(turn, self.texts.service_down())
             raise
 
     async def give_up(self, turn: Turn, error: str) -> Ending:
@@ -137,6 +144,8 @@ class Turns:
                 return self.texts.card_not_taken()
             case MessageKind.EMPTY:
                 return self.texts.empty()
+            case MessageKind.TOO_MANY:
+                return self.texts.too_many_waiting(MOST_WAITING)
             case MessageKind.TEXT:
                 return None
 
@@ -300,14 +309,14 @@ class Turns:
             await turn.save(delivered=delivered)
             self.emit(Delivered(turn.reference, turn.lane, channel.name, number + 1, len(parts)))
 
-    async def _say_kept(self, turn: Turn) -> None:
-        """Once, when the service cannot be reached: the message is kept. Its failure changes nothing."""
+    async def _say_why_it_waits(self, turn: Turn, words: str) -> None:
+        """Once, when the service cannot answer now. A failure to say it changes nothing."""
         if turn.saved("kept_said") or turn.saved("text:reply") is not None:
             return
         channel = self.channels[turn.message.conversation.channel]
         try:
             await turn.may_speak(channel.send_timeout)
             await turn.save(kept_said=True)
-            await channel.send(turn.message.address, Part(self.texts.service_down()))
+            await channel.send(turn.message.address, Part(words))
         except (DeliveryRefused, ServiceUnavailable, OperatorError, Interrupted):
             log.warning("turn %s: could not say that its message is kept", turn.reference)

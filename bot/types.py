@@ -50,6 +50,7 @@ class MessageKind(StrEnum):
     FILES = "files"
     CARD = "card"
     EMPTY = "empty"
+    TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,9 @@ class Stopped:
     code: str = ""
     retry_after: float | None = None
 
+
+MOST_WAITING = 10
+"""Messages of one person that may wait in a lane; the next is refused, aloud."""
 
 Step = Working | NeedsTools | Finished | Stopped
 

@@ -14,8 +14,6 @@ from bot.types import Finished, Reply, Stopped, Usage, Working
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import FakeToolbox, World, open_world
 
-QUIET = (ServiceUnavailable("cut"),)
-
 
 async def test_polling_starts_at_half_a_second_and_grows_to_five(tmp_path: Path):
     agent = ScriptedAgent([[WORKING] * 9 + ["done"]])

@@ -39,8 +39,8 @@ from bot.types import (
 
 ABOUT = (
     "I'm the rehearsal agent: fixed rules, no AI model, no network. Threads and tools are real. Try "
-    "`time in Tokyo and 25 * 47`, `remember my code is 4711`, `use current_time place=Oslo`, `rehearse wait 20` then `stop`. "
-    "For real answers set AGENT_BACKEND."
+    "`time in Tokyo and 25 * 47`, `remember my code is 4711`, `use current_time place=Oslo`, "
+    "`rehearse wait 20` then `stop`. For real answers set AGENT_BACKEND."
 )
 READ = 200
 """How many entries of its thread it looks at."""

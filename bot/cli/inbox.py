@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from bot import settings as environment
 from bot.bootstrap import open_beside
-from bot.cli.run import Unusable, err, out, run
-from bot.types import JsonObject, turn_of
+from bot.cli.run import Unusable, out, run
+from bot.types import JsonObject, reference_of, turn_of
 
 app = typer.Typer(no_args_is_help=True, help="What became of messages.")
 
@@ -28,15 +28,11 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """What became of one message: accepted, run, tools, delivered, error."""
-    try:
-        turn = turn_of(reference)
-    except ValueError as error:
-        err.print(str(error), markup=False)
-        raise typer.Exit(2) from None
-    run(_show(reference.upper(), turn, as_json))
+    run(_show(reference.upper(), as_json))
 
 
-async def _show(reference: str, turn: int, as_json: bool) -> None:
+async def _show(reference: str, as_json: bool) -> None:
+    turn = _turn(reference)
     settings = environment.load()
     store = await open_beside(settings)
     try:
@@ -49,6 +45,59 @@ async def _show(reference: str, turn: int, as_json: bool) -> None:
         out.print_json(json.dumps({"reference": reference} | described))
         return
     _print_turn(reference, described)
+
+
+@app.command("list")
+def list_() -> None:
+    """The turns that wait, run, or were not answered (their words are kept for a day)."""
+    run(_list())
+
+
+async def _list() -> None:
+    store = await open_beside(environment.load())
+    try:
+        turns = await store.records.attention()
+    finally:
+        await store.close()
+    table = Table("reference", "accepted", "state", "attempts", "lane", "error")
+    for turn in turns:
+        state = turn["ended"] or turn["state"]
+        accepted = _time(turn["accepted_at"])
+        table.add_row(
+            reference_of(turn["id"]), accepted, state, str(turn["attempts"]), turn["lane"], turn["error"] or ""
+        )
+    out.print(table)
+
+
+@app.command()
+def retry(reference: Annotated[str, typer.Argument(help="Of a turn that was not answered.")]) -> None:
+    """Take up an unanswered turn again, from its beginning."""
+    run(_act(reference, "again", "is taken up again", "was answered, still runs, or its words are gone"))
+
+
+@app.command()
+def drop(reference: Annotated[str, typer.Argument(help="Of a turn that waits or was not answered.")]) -> None:
+    """Let go of a turn for good; nothing more is said about it."""
+    run(_act(reference, "drop", "is dropped", "runs just now, or has ended"))
+
+
+async def _act(reference: str, verb: Literal["again", "drop"], done: str, refused: str) -> None:
+    turn = _turn(reference)
+    store = await open_beside(environment.load())
+    try:
+        worked = await (store.records.again(turn) if verb == "again" else store.records.drop(turn))
+    finally:
+        await store.close()
+    if not worked:
+        raise Unusable(f"{reference.upper()} {refused}. `python -m bot inbox list` shows what can be acted on.")
+    out.print(f"{reference.upper()} {done}.")
+
+
+def _turn(reference: str) -> int:
+    try:
+        return turn_of(reference)
+    except ValueError as error:
+        raise Unusable(str(error)) from None
 
 
 def _print_turn(reference: str, turn: JsonObject) -> None:

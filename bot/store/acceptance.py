@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store.codec import encode, message_digest, message_key
 from bot.store.database import Database
 from bot.store.tables import inbox, lanes
-from bot.types import Accepted, Control, Ended, Entry, Interrupt, JsonObject
+from bot.types import MOST_WAITING, Accepted, Control, Ended, Entry, Interrupt, JsonObject, MessageKind
 
 
 async def put(database: Database, connection: AsyncConnection, entry: Entry, undo_seconds: float) -> Accepted:
@@ -47,8 +50,29 @@ async def put(database: Database, connection: AsyncConnection, entry: Entry, und
         earlier = (await connection.execute(sa.select(inbox.c.id).where(known))).scalars().first()
         return Accepted(turn=earlier or 0, fresh=False)
     if entry.control is None:
+        await _refuse_too_many(database, connection, entry, row.id)
         return Accepted(turn=row.id, fresh=True, generation=row.generation)
     return await _apply(database, connection, entry, row.id, undo_seconds)
+
+
+async def _refuse_too_many(database: Database, connection: AsyncConnection, entry: Entry, turn: int) -> None:
+    """Beyond so many waiting messages of a person, one says so in their place; what comes behind it is covered."""
+    mine = [inbox.c.lane == entry.lane, inbox.c.person == entry.message.person.id, sa.text("state = 'queued'")]
+    counted = sa.select(sa.func.count(), sa.func.count(inbox.c.effect)).where(*mine)
+    waiting, refusals = (await connection.execute(counted)).one()
+    if waiting <= MOST_WAITING:
+        return
+    if refusals:
+        values: dict[str, Any] = {
+            "state": sa.literal_column("'done'"),
+            "ended": Ended.DROPPED,
+            "finished_at": database.now(),
+            "payload": None,
+        }
+    else:
+        told = replace(entry.message, kind=MessageKind.TOO_MANY, text="")
+        values = {"payload": encode(told), "joins": False, "effect": {"refused": True}}
+    await connection.execute(sa.update(inbox).where(inbox.c.id == turn).values(**values))
 
 
 async def _apply(

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store.codec import decode
 from bot.store.database import Database, must_hold
-from bot.store.tables import inbox, tool_calls
+from bot.store.tables import inbox, lanes, tool_calls
 from bot.types import Ended, JsonObject, Message, ToolOutput, ToolRow
 
 UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
@@ -138,6 +138,78 @@ class SqlRecords:
                 sa.select(sa.func.count()).where(inbox.c.lane == lane, sa.text("state = 'queued'"))
             )
         return running, waiting or 0
+
+    async def attention(self) -> list[JsonObject]:
+        """See `TurnRecords.attention`."""
+        columns = (
+            inbox.c.id,
+            inbox.c.lane,
+            inbox.c.state,
+            inbox.c.ended,
+            inbox.c.error,
+            inbox.c.attempts,
+            inbox.c.accepted_at,
+        )
+        open_now = sa.text("state IN ('queued', 'running')")
+        kept = sa.and_(sa.text("state = 'done' AND payload IS NOT NULL"), inbox.c.ended.in_(UNANSWERED))
+        query = sa.select(*columns).where(sa.or_(open_now, kept)).order_by(inbox.c.id)
+        async with self._database.read() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+    async def again(self, turn: int) -> bool:
+        """See `TurnRecords.again`."""
+
+        async def operation(connection: AsyncConnection) -> bool:
+            current = sa.select(lanes.c.generation).where(lanes.c.key == inbox.c.lane).scalar_subquery()
+            kept = sa.text("state = 'done' AND payload IS NOT NULL")
+            put_back = await connection.execute(
+                sa.update(inbox)
+                .where(inbox.c.id == turn, kept, inbox.c.ended.in_(UNANSWERED))
+                .values(
+                    state=sa.literal_column("'queued'"),
+                    generation=current,
+                    steps=None,
+                    attempts=0,
+                    interrupt=None,
+                    ended=None,
+                    error=None,
+                    not_before=None,
+                    finished_at=None,
+                    accepted_at=self._database.now(),
+                )
+            )
+            await connection.execute(
+                sa.update(inbox)
+                .where(inbox.c.joined_to == turn, kept)
+                .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
+            )
+            await connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn == turn))
+            return put_back.rowcount > 0
+
+        return await self._database.write(operation)
+
+    async def drop(self, turn: int) -> bool:
+        """See `TurnRecords.drop`."""
+
+        async def operation(connection: AsyncConnection) -> bool:
+            waits = sa.and_(sa.text("state = 'queued'"), inbox.c.control.is_(None), inbox.c.steps.is_(None))
+            kept = sa.and_(sa.text("state = 'done' AND payload IS NOT NULL"), inbox.c.ended.in_(UNANSWERED))
+            dropped = await connection.execute(
+                sa.update(inbox)
+                .where(inbox.c.id == turn, sa.or_(waits, kept))
+                .values(
+                    state=sa.literal_column("'done'"),
+                    ended=Ended.DROPPED,
+                    payload=None,
+                    finished_at=self._database.now(),
+                )
+            )
+            await connection.execute(
+                sa.update(inbox).where(inbox.c.joined_to == turn, sa.text("state = 'done'")).values(payload=None)
+            )
+            return dropped.rowcount > 0
+
+        return await self._database.write(operation)
 
     async def unfinished(self) -> int:
         """See `TurnRecords.unfinished`."""
