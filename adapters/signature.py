@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -93,11 +94,15 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
             raise NotATool(f"parameter {parameter.name} cannot be filled by name")
         if parameter.annotation is parameter.empty:
             raise NotATool(f"parameter {parameter.name} has no type")
+        if isinstance(parameter.annotation, str):
+            raise NotATool(f"parameter {parameter.name} has a type in quotes, where none are needed; remove them")
     return list(signature.parameters.values())
 
 
 def _is_context(annotation: object) -> bool:
-    return annotation is ToolContext or ToolContext in get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return ToolContext in get_args(annotation)
+    return annotation is ToolContext
 
 
 def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, Any]:
@@ -108,7 +113,9 @@ def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, 
         options["default"] = parameter.default
     try:
         TypeAdapter(parameter.annotation)
-    except (PydanticUserError, SchemaError, NameError, TypeError):
+    except (PydanticUserError, SchemaError, NameError, TypeError) as error:
+        if isinstance(error, PydanticUserError) and error.code == "typed-dict-version":
+            raise NotATool(f"parameter {parameter.name}: take TypedDict from typing_extensions, not typing") from None
         raise NotATool(f"parameter {parameter.name} has a type that cannot be told in JSON") from None
     return parameter.annotation, Field(**options)
 
@@ -120,6 +127,8 @@ def _model(fields: dict[str, Any]) -> tuple[type[BaseModel], JsonObject]:
         schema = model.model_json_schema(schema_generator=_Schema)
     except PydanticUserError:
         raise NotATool("a parameter has a type that cannot be told in JSON") from None
+    if any(name.endswith(ToolContext.__name__) for name in schema.get("$defs", ())):
+        raise NotATool("a ToolContext stands within another type, where the agent would fill it")
     schema = cast("JsonObject", _untitled(schema))
     return model, {"type": "object", "properties": {}, **schema}
 

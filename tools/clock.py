@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,8 +17,12 @@ ALIASES = {
     "beijing": "Asia/Shanghai",
     "bern": "Europe/Zurich",
     "boston": "America/New_York",
+    "cest": "Europe/Paris",
+    "china": "Asia/Shanghai",
     "delhi": "Asia/Kolkata",
     "edinburgh": "Europe/London",
+    "edt": "America/New_York",
+    "france": "Europe/Paris",
     "frankfurt": "Europe/Berlin",
     "geneva": "Europe/Zurich",
     "germany": "Europe/Berlin",
@@ -33,12 +38,15 @@ ALIASES = {
     "ny": "America/New_York",
     "nyc": "America/New_York",
     "osaka": "Asia/Tokyo",
+    "pdt": "America/Los_Angeles",
     "philadelphia": "America/New_York",
+    "pst": "America/Los_Angeles",
     "rio de janeiro": "America/Sao_Paulo",
     "san francisco": "America/Los_Angeles",
     "seattle": "America/Los_Angeles",
     "uk": "Europe/London",
     "washington": "America/New_York",
+    "washington d.c.": "America/New_York",
     "washington dc": "America/New_York",
 }
 _FIXED = "Etc/GMT"
@@ -90,7 +98,8 @@ def _zones() -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").split()).casefold()
+    bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return " ".join(bare.replace("_", " ").split()).casefold()
 
 
 def _offset(local: datetime) -> str:
