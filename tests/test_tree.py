@@ -78,6 +78,7 @@ BY_NAME = {
 LONG_MODULES = {
     "bot/types.py": "the nouns, all of them",
     "bot/ports.py": "the questions, all of them",
+    "bot/inbox.py": "which turn runs, where and how long: its loops share one state",
     "bot/runs.py": "one run from its start to its end, whatever happens between",
     "bot/turn.py": "the path of a message, to be read in one piece",
     "bot/agents/rehearsal.py": "a whole agent service: its rules, its faults and its runs",
