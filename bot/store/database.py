@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from bot.ports import Clock
 from bot.store.commit import GroupCommit, Operation, T
 from bot.store.tables import SECONDS, inbox
 
+FOLDING_TRIES, FOLDING_PAUSE = 20, 0.05
 UNREACHABLE = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, sqlite3.Error, OSError)
 
 
@@ -64,9 +66,14 @@ class Database:
             return
         try:
             async with self.engine.execution_options(begin="").connect() as connection:
-                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                for _ in range(FOLDING_TRIES):
+                    folded = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    if not folded.scalar():  # 1: someone reads just now
+                        return
+                    await asyncio.sleep(FOLDING_PAUSE)
         except UNREACHABLE as error:
             raise ServiceUnavailable(f"The database could not fold its log ({type(error).__name__}).") from error
+        raise ServiceUnavailable("The database's log is being read without a pause; it is folded later.")
 
     async def close(self) -> None:
         """Finish the writes that were begun and close every connection."""
