@@ -15,7 +15,7 @@ $(shell test -x $(PY) || rm -f $(RUN_STAMP) $(DEV_STAMP))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run chat test check lint pytest interop bench clean
+.PHONY: help run chat test check lint pytest interop bench campaign clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client (sets up mor
 
 bench: $(DEV_STAMP) ## Measure the bot beside a stock echo bot
 	@exec $(PY) -m tests.bench.echo $(ARGS)
+
+campaign: $(DEV_STAMP) ## Break everything under load and count what became of each message (5 minutes)
+	@exec $(PY) -m tests.campaign $(ARGS)
 
 clean: ## Remove what was installed and cached; databases and .env stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

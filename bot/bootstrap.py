@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from bot import admin
 from bot.clock import SystemClock
 from bot.commands import Commands, parse
 from bot.errors import ServiceUnavailable, ThreadGone
 from bot.events import Emit, Event
+from bot.forgetting import Forgetting
 from bot.inbox import Inbox, InboxLimits
 from bot.ports import Agent, Channel, Clock, Store, Toolbox
 from bot.rounds import Rounds
@@ -27,7 +29,7 @@ from bot.telemetry import log_event
 from bot.texts import Texts
 from bot.threads import ThreadLimits, Threads, thread_key
 from bot.turn import Turns
-from bot.types import Accepted, Control, Entry, JsonObject, Message, MessageKind, Said, reference_of
+from bot.types import Accepted, Control, ConversationKind, Entry, JsonObject, Message, MessageKind, Said, reference_of
 
 log = logging.getLogger("threadkeeper.bootstrap")
 
@@ -67,6 +69,7 @@ class Bot:
     app: Any
     problems: Sequence[str]
     turns: Turns
+    forgetting: Forgetting
     stopping: bool = False
 
     async def accept(self, message: Message) -> Accepted:
@@ -76,10 +79,12 @@ class Bot:
     async def start(self) -> None:
         """Begin to run turns: first what was left from before."""
         await self.inbox.start(self.turns)
+        self.forgetting.start()
 
     async def stop(self, grace: float = GRACE) -> None:
         """Begin no more turns, let those that run end or hand them over. Messages are still accepted."""
         self.stopping = True
+        await self.forgetting.stop()
         await self.inbox.stop(grace)
 
     async def ready(self) -> list[str]:
@@ -100,17 +105,19 @@ def entry_of(message: Message, settings: Settings) -> Entry:
     """How a message goes into the inbox: its lane, and whether it is a control, a command or words for the agent."""
     lane = thread_key(message.conversation, message.person, settings.group_threads)
     command = parse(message.text) if message.kind is MessageKind.TEXT else None
+    asked = command or (admin.parse(message.text) if message.kind is MessageKind.TEXT else None)
     return Entry(
         message,
         lane,
         control=command if isinstance(command, Control) else None,
-        joins=message.kind is MessageKind.TEXT and command is None,
+        joins=message.kind is MessageKind.TEXT and asked is None,
+        shared=settings.group_threads == "shared" and message.conversation.kind is not ConversationKind.PERSONAL,
     )
 
 
 def texts_for(settings: Settings) -> Texts:
     """The bot's sentences with the organisation's names in them."""
-    return Texts(settings.bot_name, settings.support_contact, settings.run_deadline_seconds)
+    return Texts(settings.bot_name, settings.support_contact, settings.run_deadline_seconds, settings.retention_days)
 
 
 @asynccontextmanager
@@ -131,10 +138,12 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
 
     async with AsyncExitStack() as stack:
         store = given.store or await _open_store(settings, clock, stack)
-        agent = given.agent or await _open_agent(settings, store, clock, texts, stack)
+        agent = given.agent or await open_agent(settings, store, clock, texts, stack)
         toolbox, problems = await _open_tools(settings, given, stack)
         channels: dict[str, Channel] = dict(given.channels or {})
-        inbox = Inbox(store, clock, emit, _owner(), given.inbox or InboxLimits())
+        limits_of_inbox = given.inbox or InboxLimits()
+        inbox = Inbox(store, clock, emit, _owner(), limits_of_inbox)
+        forgetting = Forgetting(store, agent, emit, settings.retention_days)
         threads = Threads(store.threads, agent, clock, emit, given.threads or _thread_limits(settings))
         limits = given.runs or RunLimits(deadline=settings.run_deadline_seconds)
         rounds = Rounds(toolbox, store.tool_calls, clock, emit, texts)
@@ -145,14 +154,15 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
             threads=threads,
             runs=runs,
             toolbox=toolbox,
-            commands=Commands(store, toolbox, texts, agent.backend, problems),
+            commands=Commands(store, toolbox, texts, agent.backend, forgetting, problems),
+            admin=admin.Admin(store, texts, settings.admins, agent.backend, limits_of_inbox.undo),
             texts=texts,
             clock=clock,
             emit=emit,
             shared_groups=settings.group_threads == "shared",
             max_age=settings.message_max_age_minutes * 60,
         )
-        bot = Bot(settings, store, agent, toolbox, inbox, None, problems, turns)
+        bot = Bot(settings, store, agent, toolbox, inbox, None, problems, turns, forgetting)
         bot.app = await _open_channels(bot, channels, listeners, clock, given, stack)
         inbox.must_outlast(max(channel.send_timeout for channel in (given.channels or channels).values()))
         yield bot
@@ -176,7 +186,12 @@ async def open_beside(settings: Settings) -> Store:
     return store
 
 
-async def _open_agent(settings: Settings, store: Store, clock: Clock, texts: Texts, stack: AsyncExitStack) -> Agent:
+async def open_agent(settings: Settings, store: Store, clock: Clock, texts: Texts, stack: AsyncExitStack) -> Agent:
+    """The agent that the settings name; closed with the stack.
+
+    Raises:
+        OperatorError: it cannot be used.
+    """
     module = importlib.import_module(AGENTS[settings.agent_backend])
     own = {"history": store.history} if settings.agent_backend == "rehearsal" else {}
     agent: Agent = await module.create(settings, clock=clock, texts=texts, **own)
@@ -230,8 +245,12 @@ async def _open_channels(
         routes += local.routes()
         channels.setdefault(local.name, local)
         closing.append(local.close)
+    metrics = importlib.import_module("bot.metrics").Metrics(
+        bot.agent.backend, channels, bot.toolbox, bot.store.records.oldest_waiting
+    )
+    listeners.append(metrics.on_event)
     web = importlib.import_module("bot.web.app")
-    return web.create_app(routes=routes, ready=bot.ready, page=settings.local, closing=closing)
+    return web.create_app(routes=routes, ready=bot.ready, page=settings.local, metrics=metrics.page, closing=closing)
 
 
 def _lane_of(settings: Settings, message: Message) -> str:

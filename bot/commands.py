@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.forgetting import Forgetting
 from bot.lease import Turn
 from bot.ports import Store, Toolbox
 from bot.texts import Texts
@@ -32,16 +33,22 @@ WORDS: dict[str, Command | Control] = {
     "/tools": Command.TOOLS,
     "retry": Command.RETRY,
     "/retry": Command.RETRY,
+    "forget me": Command.FORGET,
+    "forget me now": Control.FORGET,
 }
 
 _QUOTED = re.compile(r"^\s*>.*$", re.MULTILINE)
 _EDGES = " \t\r\n\u00a0.!?,;:…\"'“”‘’«»*_`"
 
 
+def bare(text: str) -> str:
+    """The message less quoted lines, marks of emphasis, closing punctuation, and space but between words."""
+    return " ".join(_QUOTED.sub("", text).strip(_EDGES).split())
+
+
 def parse(text: str) -> Command | Control | None:
-    """The command that the whole message is, less quoted lines, space, marks of emphasis and closing punctuation."""
-    bare = _QUOTED.sub("", text).strip(_EDGES)
-    return WORDS.get(" ".join(bare.split()).casefold())
+    """The command that the whole message is."""
+    return WORDS.get(bare(text).casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class Commands:
     toolbox: Toolbox
     texts: Texts
     backend: str
+    forgetting: Forgetting
     problems: Sequence[str] = ()
 
     async def answer(self, command: Command, turn: Turn) -> str:
@@ -61,6 +69,8 @@ class Commands:
         if command is Command.TOOLS:
             described = {spec.name: _first_sentence(spec.description) for spec in self.toolbox.specs()}
             return self.texts.tools(described, self.problems)
+        if command is Command.FORGET:
+            return self.texts.forget_me()
         return self.texts.help()
 
     async def _status(self, turn: Turn) -> str:
@@ -85,6 +95,10 @@ class Commands:
             return self.texts.stopped(bool(stopped), dropped, effects)
         if turn.control is Control.UNDO and turn.effect.get("nothing"):
             return self.texts.nothing_to_undo()
+        if turn.control is Control.FORGET:
+            return self.texts.forgotten(await self.forgetting.person(turn))
+        if turn.effect.get("by_admin") and turn.notice:  # said with the notice
+            return self.texts.interrupted(bool(stopped), dropped)
         done = self.texts.undone() if turn.control is Control.UNDO else self.texts.started_over()
         return "\n\n".join(filter(None, [self.texts.interrupted(bool(stopped), dropped), done]))
 

@@ -32,6 +32,14 @@ class ActivityIgnored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRefused(Event):
+    """A request of a channel was answered with this status, and nothing was done. `path` is our own."""
+
+    path: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnStarted(Event):
     """A turn was claimed. `attempt` counts from 1; `messages` says how many wait in it together."""
 
@@ -80,6 +88,14 @@ class ThreadOpened(Event):
     thread: str
     reason: str
     carried: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadsDeleted(Event):
+    """Threads were deleted at the service and here: by age, or as someone wished. `left` are tried again later."""
+
+    deleted: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -114,10 +115,8 @@ class Inbox:
         self._handler = handler
         await self._store.inbox.requeue(everything=self._store.sole)
         self._loops = [
-            asyncio.create_task(self._dispatch(), name="dispatch"),
-            asyncio.create_task(self._heartbeat(), name="heartbeat"),
-            asyncio.create_task(self._housekeeping(), name="housekeeping"),
-            asyncio.create_task(self._forgetting(), name="forgetting"),
+            asyncio.create_task(self._forever(loop), name=loop.__name__.lstrip("_"))
+            for loop in (self._dispatch, self._heartbeat, self._housekeeping, self._forgetting)
         ]
         self._wake.set()
 
@@ -132,6 +131,8 @@ class Inbox:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        if self._loops:  # the first claims turns: it ends by itself, for a claim that is cut off holds its turns
+            await asyncio.wait(self._loops[:1], timeout=5.0)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -149,6 +150,16 @@ class Inbox:
             await asyncio.wait([task for _, task in self._running.values()])
 
     # -- the loops ------------------------------------------------------------------------------------------
+
+    async def _forever(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """A fault of ours in a loop must not end it: nobody would notice but the people who get no answer."""
+        while not self._stopping:
+            try:
+                await loop()
+            except Exception as error:
+                log.exception("the loop %s failed and is begun again", loop.__name__)
+                self._emit(Unexpected("", "", loop.__name__, type(error).__name__))
+                await asyncio.sleep(self._limits.sweep)
 
     async def _dispatch(self) -> None:
         while not self._stopping:

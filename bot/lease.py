@@ -35,6 +35,7 @@ class Turn:
         self.attempts = claim.attempts
         self.accepted_at = claim.accepted_at
         self.thread = claim.thread
+        self.notice = claim.notice
         self.owner = owner
         self.leased_until = leased_until
         self._steps: JsonObject = dict(claim.steps)
@@ -108,6 +109,8 @@ class Turn:
         if why is not None:
             self.interrupt(why)
         self.check()
+        if self._clock.monotonic() + timeout >= self.leased_until:  # the process may have been frozen meanwhile
+            raise LostLease(self.reference)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, but not beyond an interruption."""

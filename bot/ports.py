@@ -8,6 +8,7 @@ from typing import Protocol
 
 from bot.types import (
     Accepted,
+    Act,
     Ask,
     Caller,
     Carried,
@@ -20,6 +21,7 @@ from bot.types import (
     Interrupt,
     Json,
     JsonObject,
+    Known,
     Lane,
     Message,
     Part,
@@ -33,6 +35,8 @@ from bot.types import (
     ToolOutput,
     ToolRow,
     ToolSpec,
+    ToolUsed,
+    TurnsUsed,
 )
 
 Accept = Callable[[Message], Awaitable[Accepted]]
@@ -295,6 +299,10 @@ class TurnRecords(Protocol):
         """How many messages have not ended, in all lanes."""
         ...
 
+    async def oldest_waiting(self) -> dict[str, tuple[int, float]]:
+        """For each channel in which messages wait: how many, and the age of the oldest in seconds."""
+        ...
+
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
         """Delete finished rows and erase kept words past their age in seconds; how many rows went."""
         ...
@@ -326,6 +334,78 @@ class ThreadStore(Protocol):
 
     async def chain(self, lane: str) -> list[Thread]:
         """Every thread the lane ever had, oldest first."""
+        ...
+
+
+class PeopleStore(Protocol):
+    """Who has spoken, whose lanes are whose, and what admins did."""
+
+    async def find(self, words: str) -> list[Known]:
+        """Who is meant: by id, else by the whole name, else by words of the name. Several may be."""
+        ...
+
+    async def everyone(self) -> list[Known]:
+        """Everyone known, by name."""
+        ...
+
+    async def lanes(self, person: Known, *, every: bool) -> list[str]:
+        """The lanes of a person: the personal one, or `every` one that is theirs."""
+        ...
+
+    async def count(self) -> tuple[int, int]:
+        """How many conversations have a thread, and how many people have one."""
+        ...
+
+    async def record(self, act: Act) -> Act:
+        """Write an audit row, once a turn; as it stands there, with its time."""
+        ...
+
+    async def acted(self, turn: int) -> Act | None:
+        """What this turn did already."""
+        ...
+
+    async def acts(self, actor: str | None, limit: int) -> list[Act]:
+        """The last acts (of one admin), newest first."""
+        ...
+
+
+class ForgettingStore(Protocol):
+    """Lanes started over, or forgotten, from outside them."""
+
+    async def reset(self, keys: Sequence[str], act: Act, undo_seconds: float) -> Act:
+        """Start these lanes over and write the audit row, in one transaction and once a turn."""
+        ...
+
+    async def reset_some(self, act: Act, undo_seconds: float) -> int:
+        """Start over some of the lanes whose thread or question is older than the act; how many, 0 at the end."""
+        ...
+
+    async def let_go(self, keys: Sequence[str]) -> None:
+        """End what runs in these lanes, and mark all their threads to be deleted."""
+        ...
+
+    async def running(self, keys: Sequence[str], turn: int | None) -> int:
+        """How many turns run in these lanes, less this one."""
+        ...
+
+    async def marked(self, keys: Sequence[str] | None, limit: int) -> list[Thread]:
+        """Threads (of these lanes) that are to be deleted, those that waited longest first."""
+        ...
+
+    async def deleted(self, thread: int) -> None:
+        """The thread is gone at the service: let it go here."""
+        ...
+
+    async def left(self, thread: int) -> None:
+        """The thread could not be deleted now: it is tried again after the others."""
+        ...
+
+    async def forget(self, keys: Sequence[str], person: Known | None, turn: int | None) -> None:
+        """Erase the words kept with ended turns of these lanes, and the person's row where one is given."""
+        ...
+
+    async def expire(self, seconds: float) -> int:
+        """Mark threads that were not used for so long, and let go of people not seen for so long; how many threads."""
         ...
 
 
@@ -374,6 +454,22 @@ class History(Protocol):
         ...
 
 
+class Usage(Protocol):
+    """What the turns that ended in the last so many seconds came to."""
+
+    async def by_person(self, seconds: float) -> list[TurnsUsed]:
+        """For each person and channel, the most turns first."""
+        ...
+
+    async def by_day(self, seconds: float) -> list[TurnsUsed]:
+        """For each day (UTC) on which turns ended, in order."""
+        ...
+
+    async def by_tool(self, seconds: float) -> list[ToolUsed]:
+        """For each tool that they called, the most calls first."""
+        ...
+
+
 class Store(Protocol):
     """One database behind them all."""
 
@@ -387,6 +483,12 @@ class Store(Protocol):
     def threads(self) -> ThreadStore: ...
     @property
     def history(self) -> History: ...
+    @property
+    def people(self) -> PeopleStore: ...
+    @property
+    def forgetting(self) -> ForgettingStore: ...
+    @property
+    def usage(self) -> Usage: ...
     @property
     def sole(self) -> bool:
         """Whether no other process can run turns on it."""

@@ -52,11 +52,13 @@ class Settings(BaseSettings):
     microsoft_app_tenant_id: str = ""
     allowed_tenants: Names = ()
     allowed_service_hosts: Names = DEFAULT_SERVICE_HOSTS
+    admins: Names = ()
 
     group_threads: Literal["person", "shared"] = "person"
     thread_max_messages: int = Field(200, ge=4)
     thread_max_tokens: int = Field(60_000, ge=1_000)
     thread_idle_days: float = Field(30, gt=0)
+    retention_days: float = Field(90, ge=0)
     run_deadline_seconds: int = Field(300, ge=5, le=3600)
     message_max_age_minutes: float = Field(60, gt=0)
 
@@ -64,7 +66,7 @@ class Settings(BaseSettings):
     support_contact: str = ""
     tools_dir: Path | None = None
 
-    @field_validator("allowed_tenants", "allowed_service_hosts", mode="before")
+    @field_validator("allowed_tenants", "allowed_service_hosts", "admins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -102,7 +104,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = [*self._channel_problems(), *self._agent_problems()]
+        problems = [*self._channel_problems(), *self._agent_problems(), *self._retention_problems()]
         if problems:
             raise SettingsError(problems)
         return self
@@ -147,6 +149,14 @@ class Settings(BaseSettings):
                 "and an agent is made for it."
             )
         return problems
+
+    def _retention_problems(self) -> list[str]:
+        if not self.retention_days or self.retention_days >= self.thread_idle_days:
+            return []
+        return [
+            f"RETENTION_DAYS is {self.retention_days:g}, less than THREAD_IDLE_DAYS ({self.thread_idle_days:g}): "
+            "a conversation would be deleted while it can still go on. Raise it, lower the other, or set 0 to keep all."
+        ]
 
     @property
     def local(self) -> bool:

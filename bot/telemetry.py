@@ -7,13 +7,17 @@ import logging
 import re
 import sys
 import traceback
+from contextvars import ContextVar
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TextIO
 
-from bot.events import Event, LeaseLost, RunLooked, TurnReleased, Unexpected
+from bot.events import Event, LeaseLost, RunLooked, TurnReleased, TurnStarted, Unexpected
 
 log = logging.getLogger("threadkeeper")
+
+_reference: ContextVar[str] = ContextVar("reference", default="")
+"""The turn that this task handles: each turn runs in a task of its own, which tells of its start."""
 
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _LEVELS: dict[type[Event], int] = {
@@ -26,6 +30,8 @@ _LEVELS: dict[type[Event], int] = {
 
 def log_event(event: Event) -> None:
     """Write an event to the log. The lane, which names a person, is left out: the reference leads to it."""
+    if isinstance(event, TurnStarted):
+        _reference.set(event.reference)
     level = _LEVELS.get(type(event), logging.INFO)
     if not log.isEnabledFor(level):
         return
@@ -45,6 +51,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if reference := _reference.get():
+            line["reference"] = reference
         line |= getattr(record, "event", {})
         if record.exc_info and record.exc_info[0] is not None:
             kind, _, trace = record.exc_info

@@ -19,13 +19,20 @@ class Texts:
     bot_name: str = "Threadkeeper"
     support_contact: str = ""
     deadline_seconds: int = 300
+    retention_days: float = 90
 
     def welcome(self) -> str:
         return (
             f"Hi, I'm {self.bot_name}, an AI assistant. I can be wrong; check what matters. "
             "I remember our conversation. Say **start over** for a new one, **stop** to interrupt, "
-            "**help** for more."
+            f"**help** for more. {self._retention()}"
         )
+
+    def _retention(self) -> str:
+        if not self.retention_days:
+            return "I delete our conversations with **forget me**."
+        days = f"{self.retention_days:g} day{'' if self.retention_days == 1 else 's'}"
+        return f"I delete conversations {days} after your last message, or now with **forget me**."
 
     def welcome_group(self) -> str:
         return (
@@ -39,8 +46,8 @@ class Texts:
     def help(self) -> str:
         contact = f" Problems: {self.support_contact}." if self.support_contact else ""
         return (
-            "Just ask. I also understand **start over**, **undo**, **stop**, **retry**, **status**, **tools**."
-            + contact
+            "Just ask. I also understand **start over**, **undo**, **stop**, **retry**, **status**, **tools**, "
+            "**forget me**." + contact
         )
 
     def rolled_over(self, form: str) -> str:
@@ -70,6 +77,54 @@ class Texts:
 
     def started_over(self) -> str:
         return "Done: new conversation. **undo** works for 10 minutes."
+
+    def started_over_by_admin(self, at: float) -> str:
+        when = datetime.fromtimestamp(at, UTC).strftime("%d %b, %H:%M UTC").lstrip("0")
+        return f"An admin started our conversation over on {when}."
+
+    def not_an_admin(self, person: str) -> str:
+        return f"Only admins may do that. Your id is {person}; whoever runs me can add it to ADMINS."
+
+    def nobody(self, words: str) -> str:
+        return f"I know nobody called {words}. Give me an id, or a name as their messages carry it."
+
+    def several(self, people: Sequence[tuple[str, str, str]]) -> str:
+        lines = [f"- {name or 'without a name'}: {person} ({channel})" for name, person, channel in people]
+        return "\n".join(["Several people match. Say it again with the id of one:", "", *lines])
+
+    def reset_for(self, name: str, conversations: int) -> str:
+        if not conversations:
+            return f"{name} has no such conversation."
+        done = f"Done: {plural(conversations, 'conversation')} of {name} started over."
+        return f"{done} They are told at their next message."
+
+    def confirm_everyone(self, conversations: int, people: int) -> str:
+        who = "1 person" if people == 1 else f"{people} people"
+        return (
+            f"This resets {plural(conversations, 'conversation')} of {who}. "
+            f"Type **confirm {conversations}** within 5 minutes."
+        )
+
+    def confirm_wrong(self, conversations: int) -> str:
+        return f"That is not the number. Nothing was reset. Type **confirm {conversations}** to go on."
+
+    def confirm_late(self) -> str:
+        return "That took longer than 5 minutes. Nothing was reset. Say **start over for everyone** again."
+
+    def reset_everyone(self) -> str:
+        return "Done: every conversation started over. Each person is told at their next message."
+
+    def forget_me(self) -> str:
+        return (
+            "This permanently deletes our conversations and files. Tickets and other results of tools stay. "
+            "Type **forget me now**."
+        )
+
+    def forgotten(self, left: int) -> str:
+        if not left:
+            return "Done: our conversations are deleted."
+        threads = "1 thread lies" if left == 1 else f"{left} threads lie"
+        return f"Done, but {threads} with an agent I am not connected to any more: I delete them when I am again."
 
     def interrupted(self, stopped: bool, dropped: int) -> str:
         done = [
@@ -123,7 +178,7 @@ class Texts:
         return f"I can't read files yet{named}. Please paste the text that matters."
 
     def too_many_waiting(self, most: int) -> str:
-        return f"{most} of your messages were waiting, so I didn't take the next. **stop** clears them."
+        return f"{most} of your messages were waiting, so I didn't take what came after. **stop** clears them."
 
     def busy(self, number: int, seconds: float) -> str:
         return f"Many are asking: you're number {number}, about {round(seconds)} seconds."
@@ -155,6 +210,25 @@ class Texts:
             f"Agent: {backend}.",
         ]
         return "\n\n".join(lines)
+
+    def status_of(
+        self,
+        *,
+        thread: str | None,
+        opened_at: float | None,
+        messages: int,
+        running: bool,
+        waiting: int,
+        backend: str,
+    ) -> str:
+        if thread is None or opened_at is None:
+            return "No thread: their next message opens one."
+        since = datetime.fromtimestamp(opened_at, UTC).strftime("%d %b %Y, %H:%M UTC")
+        busy = "an answer is being made" if running else "nothing is running"
+        return (
+            f"Thread {thread}, {plural(messages, 'message')}, since {since}; {busy}, "
+            f"{plural(waiting, 'message')} waiting. Agent: {backend}."
+        )
 
     def tools(self, tools: Mapping[str, str], problems: Sequence[str]) -> str:
         if not tools and not problems:

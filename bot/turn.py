@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from bot import admin
 from bot.commands import Commands, parse
 from bot.errors import (
     DeadlinePassed,
@@ -61,6 +62,7 @@ class Turns:
     runs: Runs
     toolbox: Toolbox
     commands: Commands
+    admin: admin.Admin
     texts: Texts
     clock: Clock
     emit: Emit
@@ -111,7 +113,8 @@ class Turns:
         use = ThreadUse(**saved) if saved else None
         if use is not None and ended is Ended.ANSWERED and turn.thread is not None:
             use = replace(use, summary=await self._summary(turn, turn.thread, use))
-        return Ending(ended, turn.steps, keep_text=keep, error=turn.saved("error"), use=use)
+        notice = turn.saved("notice")
+        return Ending(ended, turn.steps, keep_text=keep, error=turn.saved("error"), use=use, notice=notice)
 
     # -- what is to be said ---------------------------------------------------------------------------------
 
@@ -127,6 +130,10 @@ class Turns:
             return await self._retry(turn)
         if isinstance(command, Command):
             return await self._will_say(turn, await self.commands.answer(command, turn), Ended.COMMAND)
+        form = admin.parse(turn.message.text)
+        words = await self.admin.answer(form, turn) if form is not None else None
+        if words is not None:
+            return await self._will_say(turn, words, Ended.COMMAND)
         if self.clock.now() - turn.accepted_at > self.max_age and not turn.saved("run"):
             return await self._will_say(turn, self.texts.stale(turn.accepted_at), Ended.STALE)
         return await self._ask(turn, self._question(turn.messages))
@@ -287,12 +294,15 @@ class Turns:
     ) -> None:
         """Save the words before they are sent: from here on the turn can end this way only."""
         limit = self.channels[turn.message.conversation.channel].limit
+        if turn.notice is not None:
+            text = "\n\n".join(filter(None, [text, self.texts.started_over_by_admin(turn.notice)]))
         steps = {
             "text:reply": split(text, limit),
             "by_agent": by_agent,
             "ending": ended,
             "error": error,
             "use": asdict(use) if use else None,
+            "notice": turn.notice,
             "delivered": [],
         }
         await turn.save_all(without_none(steps))

@@ -77,6 +77,7 @@ class Control(StrEnum):
     START_OVER = "start_over"
     UNDO = "undo"
     STOP = "stop"
+    FORGET = "forget_now"
 
 
 class Command(StrEnum):
@@ -86,6 +87,7 @@ class Command(StrEnum):
     STATUS = "status"
     TOOLS = "tools"
     RETRY = "retry"
+    FORGET = "forget_me"
 
 
 class Interrupt(StrEnum):
@@ -344,12 +346,39 @@ class ToolRow:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One accepted message on its way into the inbox. `joins`: may become one turn with its neighbours."""
+    """One accepted message on its way into the inbox. `joins`: may become one turn with its neighbours.
+
+    `shared`: its lane belongs to a group and not to the person.
+    """
 
     message: Message
     lane: str
     control: Control | None = None
     joins: bool = True
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A person who has spoken: how an admin finds them."""
+
+    channel: str
+    tenant: str
+    id: str
+    name: str
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What an admin did: a row of the audit. `turn` is the message that asked for it, None for a command."""
+
+    actor: str
+    act: str
+    subject: str
+    turn: int | None = None
+    detail: JsonObject = field(default_factory=dict[str, Json])
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +397,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A turn taken by this process, read in the claim's own transaction."""
+    """A turn taken by this process, read in the claim's own transaction.
+
+    `notice`: when an admin started the lane over, while the person has not been told.
+    """
 
     turn: int
     lane: str
@@ -382,6 +414,7 @@ class Claim:
     accepted_at: float
     thread: Thread | None
     interrupt: Interrupt | None
+    notice: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,13 +438,40 @@ class ThreadUse:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A turn's final write."""
+    """A turn's final write. `notice`: what `Claim.notice` was, if the answer told it."""
 
     ended: Ended
     steps: JsonObject
     keep_text: bool = False
     error: str | None = None
     use: ThreadUse | None = None
+    notice: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnsUsed:
+    """What turns came to. `who` is a person's id or a day; `apologies` counts dead letters too."""
+
+    who: str
+    channel: str
+    turns: int
+    answered: int
+    apologies: int
+    prompt_tokens: int
+    completion_tokens: int
+    tool_calls: int
+    tool_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUsed:
+    """What became of a tool's calls. `seconds` is their average."""
+
+    tool: str
+    turns: int
+    calls: int
+    errors: int
+    seconds: float
 
 
 _REFERENCE_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -65,6 +65,8 @@ async def life(url: str, outside: Outside, points: Failpoints, clock: FastClock)
         threads=points.tap(store.threads, "threads", {"open"}),
         records=store.records,
         history=store.history,
+        people=store.people,
+        forgetting=store.forgetting,
         sole=True,
         ping=store.ping,
         fold=store.fold,

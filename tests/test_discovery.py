@@ -249,19 +249,17 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(site)
-
     def _install(package: str, points: dict[str, str], **modules: str) -> None:
         """Put down what an installer does: modules, and the description of the package beside them."""
+        site = tmp_path / f"site-{package}"
+        site.mkdir()
         write(site, **modules)
         info = site / f"{package}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         lines = [f"{name} = {value}" for name, value in points.items()]
         (info / "entry_points.txt").write_text("\n".join(["[threadkeeper.tools]", *lines, ""]))
-        monkeypatch.syspath_prepend(site)  # forgets what importlib remembers of the folder
+        monkeypatch.syspath_prepend(site)  # before those that were installed earlier
 
     return _install
 
@@ -335,8 +333,8 @@ def test_an_entry_point_that_cannot_be_used_is_named_and_the_others_load(install
 
 
 def test_two_packages_with_one_name_are_both_named_in_a_fixed_order(install: Install):
-    install("beta", {"weather": "acme_weather:weather"}, acme_weather=PLAIN)
     install("alpha", {"weather": "acme_weather:weather"})
+    install("beta", {"weather": "acme_weather:weather"}, acme_weather=PLAIN)
     loaded = load()
     assert names(loaded) == []
     (told,) = loaded.problems

@@ -25,7 +25,7 @@ async def test_beyond_ten_waiting_messages_the_next_is_refused_aloud(tmp_path: P
         await world.say("hers", person=GRACE)
         await world.bot.start()
         said = await world.answers(3)
-        assert sum("were waiting, so I didn't take the next" in text for text in said) == 1
+        assert sum("were waiting, so I didn't take what came after" in text for text in said) == 1
         assert "answer to " + "\n\n".join(f"q{number}" for number in range(10)) in said
         assert "answer to hers" in said
 

@@ -22,6 +22,7 @@ MODULES = {
     "azure-identity": "azure.identity",
     "botbuilder-core": "botbuilder.core",
     "botbuilder-integration-aiohttp": "botbuilder.integration.aiohttp",
+    "prometheus-client": "prometheus_client",
     "pydantic-settings": "pydantic_settings",
     "pyjwt": "jwt",
     "pytest-asyncio": "pytest_asyncio",

@@ -198,6 +198,13 @@ def test_a_list_is_one_variable(written: str, monkeypatch: pytest.MonkeyPatch) -
     assert load().allowed_tenants == ("a", "b")
 
 
+def test_nothing_is_deleted_while_it_can_go_on() -> None:
+    (problem,) = problems(retention_days=29)
+    assert problem.startswith("RETENTION_DAYS is 29, less than THREAD_IDLE_DAYS (30)")
+    assert load(retention_days=0).retention_days == 0
+    assert load(retention_days=30).retention_days == 30
+
+
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "")
     assert load().port == 3978

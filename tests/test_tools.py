@@ -42,6 +42,7 @@ QUICK = 2.0
         ("Paris, France", "00:05 on Thursday, 2 July 2026 in Europe/Paris (UTC+02:00)"),
         ("Washington, DC", "18:05 on Wednesday, 1 July 2026 in America/New_York (UTC-04:00)"),
         ("MUNICH", "00:05 on Thursday, 2 July 2026 in Europe/Berlin (UTC+02:00)"),
+        ("São Paulo", "19:05 on Wednesday, 1 July 2026 in America/Sao_Paulo (UTC-03:00)"),
         ("Japan", "07:05 on Thursday, 2 July 2026 in Japan (UTC+09:00)"),
         ("UTC+2", "00:05 on Thursday, 2 July 2026 (UTC+02:00)"),
         ("gmt-5", "17:05 on Wednesday, 1 July 2026 (UTC-05:00)"),

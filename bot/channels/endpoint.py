@@ -14,7 +14,7 @@ from bot.channels import invokes
 from bot.channels.activities import Ignored, Invoke, read
 from bot.channels.gate import Gate
 from bot.errors import BadRequest, ServiceUnavailable
-from bot.events import ActivityIgnored, Emit, Unexpected
+from bot.events import ActivityIgnored, Emit, RequestRefused, Unexpected
 from bot.ports import Accept
 from bot.types import Json, JsonObject, Message
 
@@ -42,8 +42,10 @@ class Endpoint:
             activity = await self._verified(request)
             return await self._handled(activity)
         except BadRequest as refusal:
+            self._emit(RequestRefused(reference="", lane="", path=PATH, status=refusal.status))
             return _problem(refusal.status, refusal.reason)
         except ServiceUnavailable as fault:
+            self._emit(RequestRefused(reference="", lane="", path=PATH, status=503))
             # not 401: the platform delivers again what failed here, and drops what was refused
             return _problem(503, f"Try again: {fault}.", fault.retry_after)
 

@@ -64,8 +64,8 @@ async def listen(bot: Bot) -> tuple[web.AppRunner, str]:
 
 def _greet(bot: Bot, address: str) -> None:
     where = address if bot.settings.local else f"{address}/api/messages"
-    out.print(f"[bold]Threadkeeper[/] is running: [bold cyan]{where}[/]", highlight=False)
+    out.print(f"[bold]Threadkeeper[/] is running: [bold cyan]{where}[/]", highlight=False, soft_wrap=True)
     database = bot.settings.database_url.split("@")[-1].split("///")[-1]
-    out.print(f"Agent: {bot.agent.backend}. Database: {database}. Ctrl-C stops it.", highlight=False)
+    out.print(f"Agent: {bot.agent.backend}. Database: {database}. Ctrl-C stops it.", highlight=False, soft_wrap=True)
     for problem in bot.problems:
-        out.print(f"Not loaded: {problem}", markup=False, highlight=False)
+        out.print(f"Not loaded: {problem}", markup=False, highlight=False, soft_wrap=True)

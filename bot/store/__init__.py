@@ -7,10 +7,13 @@ import sqlalchemy as sa
 from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.engine import RunnerLock, open_engine, sqlite_path, upgrade
+from bot.store.forgetting import SqlForgetting
 from bot.store.history import SqlHistory
 from bot.store.inbox import SqlInbox
+from bot.store.people import SqlPeople
 from bot.store.records import SqlRecords, SqlToolCalls
 from bot.store.threads import SqlThreads
+from bot.store.usage import SqlUsage
 
 __all__ = ["SqlStore", "open_store"]
 
@@ -27,6 +30,9 @@ class SqlStore:
         self.records = SqlRecords(database)
         self.threads = SqlThreads(database)
         self.history = SqlHistory(database)
+        self.usage = SqlUsage(database)
+        self.people = SqlPeople(database)
+        self.forgetting = SqlForgetting(database)
 
     async def ping(self) -> None:
         """See `Store.ping`."""

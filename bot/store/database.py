@@ -18,8 +18,13 @@ from bot.ports import Clock
 from bot.store.commit import GroupCommit, Operation, T
 from bot.store.tables import SECONDS, inbox
 
-FOLDING_TRIES, FOLDING_PAUSE = 20, 0.05
-UNREACHABLE = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, sqlite3.Error, OSError)
+FOLDING_TRIES, FOLDING_PAUSE, FOLDING_WAIT = 10, 0.05, 100
+BUSY_WAIT = 10_000
+"""Milliseconds, as SQLite counts them; seconds for the pause."""
+
+UNREACHABLE = (exc.DBAPIError, exc.TimeoutError, sqlite3.Error, OSError)
+FAULTS_OF_OURS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError)
+"""What a database says of a wrong statement; all else it says of itself, a planned stop and a deadlock too."""
 
 
 class Database:
@@ -42,6 +47,8 @@ class Database:
         """Run a write operation in a shared transaction."""
         try:
             return await self._commit.write(operation)
+        except FAULTS_OF_OURS:
+            raise
         except UNREACHABLE as error:
             raise ServiceUnavailable(f"The database did not take a write ({type(error).__name__}).") from error
 
@@ -51,6 +58,8 @@ class Database:
         try:
             async with self._readers.connect() as connection:
                 yield connection
+        except FAULTS_OF_OURS:
+            raise
         except UNREACHABLE as error:
             raise ServiceUnavailable(f"The database did not answer ({type(error).__name__}).") from error
 
@@ -66,14 +75,16 @@ class Database:
             return
         try:
             async with self.engine.execution_options(begin="").connect() as connection:
+                # it is no hurry: a short wait here, the long one is for writes
+                await connection.exec_driver_sql(f"PRAGMA busy_timeout={FOLDING_WAIT}")
                 for _ in range(FOLDING_TRIES):
                     folded = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                     if not folded.scalar():  # 1: someone reads just now
-                        return
+                        break
                     await asyncio.sleep(FOLDING_PAUSE)
+                await connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_WAIT}")
         except UNREACHABLE as error:
             raise ServiceUnavailable(f"The database could not fold its log ({type(error).__name__}).") from error
-        raise ServiceUnavailable("The database's log is being read without a pause; it is folded later.")
 
     async def close(self) -> None:
         """Finish the writes that were begun and close every connection."""

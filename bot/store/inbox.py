@@ -105,6 +105,7 @@ class SqlInbox:
             accepted_at=head.accepted_at,
             thread=await thread_of(connection, lane.thread_id),
             interrupt=Interrupt(interrupt) if interrupt else None,
+            notice=lane.notice_at,
         )
 
     async def _join(self, connection: AsyncConnection, head: Row) -> list[Message]:
@@ -236,6 +237,10 @@ class SqlInbox:
             await connection.execute(sa.update(tool_calls).where(tool_calls.c.turn == turn).values(output=None))
             if ending.use is not None:
                 await self._use(connection, ending.use)
+            if ending.notice is not None:
+                mine = sa.select(inbox.c.lane).where(inbox.c.id == turn).scalar_subquery()
+                told = sa.update(lanes).where(lanes.c.key == mine, lanes.c.notice_at == ending.notice)
+                await connection.execute(told.values(notice_at=None))
 
         await self._database.write(operation)
 

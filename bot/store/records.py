@@ -219,6 +219,17 @@ class SqlRecords:
             )
         return counted or 0
 
+    async def oldest_waiting(self) -> dict[str, tuple[int, float]]:
+        """See `TurnRecords.oldest_waiting`."""
+        age = self._database.now() - sa.func.min(inbox.c.accepted_at)
+        waiting = (
+            sa.select(inbox.c.channel, sa.func.count().label("messages"), age.label("age"))
+            .where(sa.text("state = 'queued'"))
+            .group_by(inbox.c.channel)
+        )
+        async with self._database.read() as connection:
+            return {row.channel: (row.messages, max(0.0, row.age)) for row in await connection.execute(waiting)}
+
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
         """See `TurnRecords.sweep`."""
 

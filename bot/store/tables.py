@@ -19,6 +19,40 @@ lanes = sa.Table(
     sa.Column("undo_thread_id", sa.Integer),
     sa.Column("undo_until", SECONDS),
     sa.Column("created_at", SECONDS, nullable=False),
+    # whose it is; no one's where a group shares it
+    sa.Column("person", sa.Text),
+    sa.Column("personal", sa.Boolean, nullable=False, server_default=sa.false()),
+    # when an admin started it over, until the person has been told
+    sa.Column("notice_at", SECONDS),
+    sa.Index("lanes_person", "person"),
+)
+
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    # the name without case, to be found by
+    sa.Column("folded", sa.Text, nullable=False),
+    # to the hour: not every message is a write
+    sa.Column("seen_at", SECONDS, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", SECONDS, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    # the turn that asked for it: taken up again, it acts once
+    sa.Column("turn", sa.Integer, unique=True),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Index("audit_actor", "actor", "id"),
+    sqlite_autoincrement=True,
 )
 
 threads = sa.Table(
@@ -41,7 +75,15 @@ threads = sa.Table(
     sa.Column("summary", sa.Text),
     # why it can be used no more: 'lost at the service', 'a run would not end'
     sa.Column("unusable", sa.Text),
+    # to be deleted at the service, and then here
+    sa.Column("forget_at", SECONDS),
     sa.Index("threads_lane", "lane", "id"),
+    sa.Index(
+        "threads_forget",
+        "forget_at",
+        sqlite_where=sa.text("forget_at IS NOT NULL"),
+        postgresql_where=sa.text("forget_at IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

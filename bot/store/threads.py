@@ -11,7 +11,8 @@ from bot.store.tables import inbox, lanes, threads
 from bot.types import Interrupt, Lane, Thread, ThreadReason
 
 
-def _thread(row: Row) -> Thread:
+def thread_from(row: Row) -> Thread:
+    """The thread that a row of `threads` holds."""
     return Thread(
         id=row.id,
         lane=row.lane,
@@ -35,7 +36,7 @@ async def thread_of(connection: AsyncConnection, thread_id: int | None) -> Threa
     if thread_id is None:
         return None
     row = (await connection.execute(sa.select(threads).where(threads.c.id == thread_id))).first()
-    return None if row is None else _thread(row)
+    return None if row is None else thread_from(row)
 
 
 class SqlThreads:
@@ -81,7 +82,7 @@ class SqlThreads:
                 )
                 .returning(*threads.c)
             )
-            opened = _thread(inserted.one())
+            opened = thread_from(inserted.one())
             await connection.execute(sa.update(lanes).where(lanes.c.key == thread.lane).values(thread_id=opened.id))
             # what it said was carried; the old thread at the service keeps the words themselves
             await connection.execute(sa.update(threads).where(threads.c.id == thread.previous_id).values(summary=None))
@@ -102,4 +103,4 @@ class SqlThreads:
         """See `ThreadStore.chain`."""
         async with self._database.read() as connection:
             rows = await connection.execute(sa.select(threads).where(threads.c.lane == lane).order_by(threads.c.id))
-            return [_thread(row) for row in rows]
+            return [thread_from(row) for row in rows]

@@ -1,4 +1,4 @@
-"""The HTTP application: health, the channels' routes, and in local mode the chat page behind its guard."""
+"""The HTTP application: health, metrics, the channels' routes, and in local mode the chat page behind its guard."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from bot.web.page import page_routes
 Ready = Callable[[], Awaitable[list[str]]]
 """What keeps the bot from working now, each with its cure; an empty list when nothing does."""
 
+Metrics = Callable[[], Awaitable[tuple[bytes, str]]]
+"""What /metrics shows, and its content type."""
+
 MAX_BODY = 256 * 1024
 MODE_HEADER = "X-Threadkeeper-Mode"
 """On /healthz: says that a Threadkeeper answers here, and whether it is in local mode."""
@@ -33,6 +36,7 @@ def create_app(
     routes: Iterable[web.AbstractRouteDef],
     ready: Ready,
     page: bool,
+    metrics: Metrics | None = None,
     closing: Iterable[Callable[[], Awaitable[None]]] = (),
 ) -> web.Application:
     """The application. `page` is local mode; `closing` are called first when the server stops.
@@ -42,6 +46,8 @@ def create_app(
     middlewares = [_errors, _guard] if page else [_errors]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
     app.add_routes([*_health(ready, "local" if page else "serving"), *routes])
+    if metrics is not None:
+        app.add_routes([_metrics(metrics)])
     if page:
         app.add_routes(page_routes())
 
@@ -64,6 +70,14 @@ def _health(ready: Ready, mode: str) -> list[web.RouteDef]:
         return web.json_response({"status": "ready"})
 
     return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+def _metrics(metrics: Metrics) -> web.RouteDef:
+    async def show(_request: web.Request) -> web.Response:
+        body, content_type = await metrics()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    return web.get("/metrics", show)
 
 
 @web.middleware

@@ -1,0 +1,143 @@
+"""Lanes started over or forgotten from outside them: by admins, by a person's wish, by age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.store.acceptance import forget_lanes, reset_lane
+from bot.store.database import Database
+from bot.store.people import record, recorded
+from bot.store.tables import inbox, lanes, people, threads
+from bot.store.threads import thread_from
+from bot.types import Act, Known, Thread
+
+AT_ONCE = 50
+"""Lanes that are started over in one transaction."""
+
+OPEN = sa.text("state IN ('queued', 'running')")
+
+
+class SqlForgetting:
+    """The `ForgettingStore` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def reset(self, keys: Sequence[str], act: Act, undo_seconds: float) -> Act:
+        """See `ForgettingStore.reset`."""
+
+        async def operation(connection: AsyncConnection) -> Act:
+            earlier = await recorded(connection, act.turn)
+            if earlier is not None:
+                return earlier
+            dropped, stopped = 0, 0
+            for key in keys:
+                more, ended = await reset_lane(
+                    self._database, connection, key, undo_seconds=undo_seconds, told=True, turn=act.turn
+                )
+                dropped, stopped = dropped + more, stopped + len(ended)
+            detail = {"conversations": len(keys), "dropped": dropped, "stopped": stopped}
+            done = Act(act.actor, act.act, act.subject, act.turn, {**act.detail, **detail})
+            return await record(self._database, connection, done)
+
+        return await self._database.write(operation)
+
+    async def reset_some(self, act: Act, undo_seconds: float) -> int:
+        """See `ForgettingStore.reset_some`."""
+
+        async def operation(connection: AsyncConnection) -> int:
+            earlier = sa.select(threads.c.id).where(threads.c.id == lanes.c.thread_id, threads.c.opened_at <= act.at)
+            busy = sa.select(inbox.c.id).where(
+                inbox.c.lane == lanes.c.key,
+                OPEN,
+                inbox.c.control.is_(None),
+                inbox.c.interrupt.is_(None),
+                inbox.c.accepted_at <= act.at,
+                inbox.c.id != (act.turn or 0),
+            )
+            query = sa.select(lanes.c.key).where(sa.or_(earlier.exists(), busy.exists()))
+            keys = (await connection.execute(query.order_by(lanes.c.key).limit(AT_ONCE))).scalars().all()
+            for key in keys:
+                await reset_lane(self._database, connection, key, undo_seconds=undo_seconds, told=True, turn=act.turn)
+            return len(keys)
+
+        return await self._database.write(operation)
+
+    async def let_go(self, keys: Sequence[str]) -> None:
+        """See `ForgettingStore.let_go`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await forget_lanes(self._database, connection, keys, None)
+
+        await self._database.write(operation)
+
+    async def running(self, keys: Sequence[str], turn: int | None) -> int:
+        """See `ForgettingStore.running`."""
+        query = sa.select(sa.func.count()).where(
+            inbox.c.lane.in_(keys), sa.text("state = 'running'"), inbox.c.id != (turn or 0)
+        )
+        async with self._database.read() as connection:
+            return await connection.scalar(query) or 0
+
+    async def marked(self, keys: Sequence[str] | None, limit: int) -> list[Thread]:
+        """See `ForgettingStore.marked`."""
+        query = sa.select(threads).where(threads.c.forget_at.is_not(None))
+        if keys is not None:
+            query = query.where(threads.c.lane.in_(keys))
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.order_by(threads.c.forget_at, threads.c.id).limit(limit))
+            return [thread_from(row) for row in rows]
+
+    async def deleted(self, thread: int) -> None:
+        """See `ForgettingStore.deleted`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(sa.delete(threads).where(threads.c.id == thread))
+
+        await self._database.write(operation)
+
+    async def left(self, thread: int) -> None:
+        """See `ForgettingStore.left`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            later = {"forget_at": self._database.now(), "summary": None}
+            await connection.execute(sa.update(threads).where(threads.c.id == thread).values(**later))
+
+        await self._database.write(operation)
+
+    async def forget(self, keys: Sequence[str], person: Known | None, turn: int | None) -> None:
+        """See `ForgettingStore.forget`."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(
+                sa.update(inbox)
+                .where(inbox.c.lane.in_(keys), sa.text("state = 'done'"), inbox.c.id != (turn or 0))
+                .values(payload=None)
+            )
+            if person is not None:
+                row = [people.c.channel == person.channel, people.c.tenant == person.tenant, people.c.id == person.id]
+                await connection.execute(sa.delete(people).where(*row))
+
+        await self._database.write(operation)
+
+    async def expire(self, seconds: float) -> int:
+        """See `ForgettingStore.expire`."""
+
+        async def operation(connection: AsyncConnection) -> int:
+            now = self._database.now()
+            await connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
+            busy = sa.select(inbox.c.id).where(inbox.c.lane == threads.c.lane, OPEN)
+            old = sa.select(threads.c.id).where(threads.c.used_at < now - seconds, ~busy.exists())
+            old = old.where(threads.c.forget_at.is_(None))
+            ids = (await connection.execute(old.order_by(threads.c.id).limit(1000))).scalars().all()
+            if not ids:
+                return 0
+            for column in (lanes.c.thread_id, lanes.c.undo_thread_id):
+                await connection.execute(sa.update(lanes).where(column.in_(ids)).values({column: None}))
+            await connection.execute(sa.update(threads).where(threads.c.id.in_(ids)).values(forget_at=now))
+            return len(ids)
+
+        return await self._database.write(operation)

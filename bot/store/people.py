@@ -1,0 +1,118 @@
+"""Who has spoken, what admins did, and starting lanes over from outside."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.store.database import Database
+from bot.store.tables import audit, lanes, people
+from bot.types import Act, Known, Message, storable
+
+SEEN = 3600.0
+"""Seconds to which it is known when a person last spoke: not every message is a write."""
+
+
+async def met(database: Database, connection: AsyncConnection, message: Message) -> None:
+    """Keep the person's row up to date; writes only what changed."""
+    place, person = message.conversation, message.person
+    name = storable(person.name)
+    key = [people.c.channel == place.channel, people.c.tenant == place.tenant, people.c.id == person.id]
+    now = database.now()
+    known = sa.select(people.c.name, (people.c.seen_at > now - SEEN).label("lately")).where(*key)
+    row = (await connection.execute(known)).first()
+    if row is not None and row.lately and row.name == (name or row.name):
+        return
+    values = {"name": name, "folded": name.casefold(), "seen_at": now}
+    if row is None:
+        values |= {"channel": place.channel, "tenant": place.tenant, "id": person.id}
+        await connection.execute(database.insert(people).values(**values))
+    else:
+        changed = values if name else {"seen_at": now}
+        await connection.execute(sa.update(people).where(*key).values(**changed))
+
+
+class SqlPeople:
+    """The `PeopleStore` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, words: str) -> list[Known]:
+        """See `PeopleStore.find`."""
+        folded = words.strip().casefold()
+        if not folded:
+            return []
+        by_id = sa.func.lower(people.c.id) == words.strip().lower()
+        query = sa.select(people).where(sa.or_(by_id, people.c.folded.contains(folded, autoescape=True)))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(people.c.folded, people.c.id))).all()
+        wanted = set(folded.split())
+        exact = [row for row in rows if row.id.lower() == words.strip().lower()]
+        exact = exact or [row for row in rows if row.folded == folded]
+        found = exact or [row for row in rows if wanted <= set(row.folded.split())]
+        return [Known(row.channel, row.tenant, row.id, row.name, row.seen_at) for row in found]
+
+    async def everyone(self) -> list[Known]:
+        """See `PeopleStore.everyone`."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(sa.select(people).order_by(people.c.folded, people.c.id))
+            return [Known(row.channel, row.tenant, row.id, row.name, row.seen_at) for row in rows]
+
+    async def lanes(self, person: Known, *, every: bool) -> list[str]:
+        """See `PeopleStore.lanes`."""
+        mine = [lanes.c.channel == person.channel, lanes.c.tenant == person.tenant, lanes.c.person == person.id]
+        if not every:
+            mine.append(lanes.c.personal)
+        async with self._database.read() as connection:
+            return list((await connection.execute(sa.select(lanes.c.key).where(*mine).order_by(lanes.c.key))).scalars())
+
+    async def count(self) -> tuple[int, int]:
+        """See `PeopleStore.count`."""
+        whose = sa.select(lanes.c.channel, lanes.c.tenant, lanes.c.person)
+        whose = whose.where(lanes.c.thread_id.is_not(None), lanes.c.person.is_not(None)).distinct().subquery()
+        async with self._database.read() as connection:
+            held = await connection.scalar(sa.select(sa.func.count()).where(lanes.c.thread_id.is_not(None)))
+            spoke = await connection.scalar(sa.select(sa.func.count()).select_from(whose))
+        return held or 0, spoke or 0
+
+    async def record(self, act: Act) -> Act:
+        """See `PeopleStore.record`."""
+        return await self._database.write(lambda connection: record(self._database, connection, act))
+
+    async def acted(self, turn: int) -> Act | None:
+        """See `PeopleStore.acted`."""
+        async with self._database.read() as connection:
+            return await recorded(connection, turn)
+
+    async def acts(self, actor: str | None, limit: int) -> list[Act]:
+        """See `PeopleStore.acts`."""
+        query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if actor is not None:
+            query = query.where(audit.c.actor == actor)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [Act(row.actor, row.act, row.subject, row.turn, row.detail, row.at) for row in rows]
+
+
+async def recorded(connection: AsyncConnection, turn: int | None) -> Act | None:
+    """What this turn did before it was taken up again."""
+    if turn is None:
+        return None
+    row = (await connection.execute(sa.select(audit).where(audit.c.turn == turn))).first()
+    return None if row is None else Act(row.actor, row.act, row.subject, row.turn, row.detail, row.at)
+
+
+async def record(database: Database, connection: AsyncConnection, act: Act) -> Act:
+    """Write an audit row, once a turn; with its time."""
+    inserted = await connection.execute(
+        database.insert(audit)
+        .values(at=database.now(), actor=act.actor, act=act.act, subject=act.subject, turn=act.turn, detail=act.detail)
+        .returning(audit.c.at)
+    )
+    at = inserted.scalar()
+    if at is not None:
+        return Act(act.actor, act.act, act.subject, act.turn, act.detail, at)
+    earlier = await recorded(connection, act.turn)
+    assert earlier is not None
+    return earlier
