@@ -18,7 +18,7 @@ from bot import admin
 from bot.clock import SystemClock
 from bot.commands import Commands, parse
 from bot.errors import ServiceUnavailable, ThreadGone
-from bot.events import Emit, Event
+from bot.events import Emit, fan_out
 from bot.forgetting import Forgetting
 from bot.inbox import Inbox, InboxLimits
 from bot.ports import Agent, Channel, Clock, Store, Toolbox
@@ -131,10 +131,7 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
     clock = given.clock or SystemClock()
     texts = texts_for(settings)
     listeners: list[Emit] = [log_event, *given.listeners]
-
-    def emit(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
+    emit = fan_out(listeners)
 
     async with AsyncExitStack() as stack:
         store = given.store or await _open_store(settings, clock, stack)
@@ -225,10 +222,7 @@ async def _open_channels(
     """The HTTP application with every channel's routes. In local mode with the page, and its two people."""
     settings = bot.settings
 
-    def emit(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
+    emit = fan_out(listeners)
     framework = importlib.import_module("bot.channels.botframework").create(
         settings, accept=bot.accept, emit=emit, clock=clock, **given.channel_options
     )

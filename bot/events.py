@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -170,8 +170,8 @@ Emit = Callable[[Event], None]
 """Told at once and in order; must neither block nor raise."""
 
 
-def fan_out(*listeners: Emit) -> Emit:
-    """One `Emit` that tells each of the listeners in turn."""
+def fan_out(listeners: Sequence[Emit]) -> Emit:
+    """One `Emit` that tells each of the listeners in turn, also those that are added to them later."""
 
     def emit(event: Event) -> None:
         for listener in listeners:

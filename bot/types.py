@@ -507,7 +507,8 @@ def turn_of(reference: str) -> int:
 
 def storable(text: str) -> str:
     """Text from outside as every database and encoder takes it: no NUL, no half of a surrogate pair."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    whole = text.replace("\0", "")
+    return whole if whole.isascii() else whole.encode("utf-8", "replace").decode("utf-8")
 
 
 def without_none(values: Mapping[str, Json]) -> JsonObject:

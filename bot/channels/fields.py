@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from bot.types import Json, JsonObject
-
-
-def clean(text: str) -> str:
-    """Less what no database and no encoder takes: NUL, and halves of surrogate pairs."""
-    if text.isascii():
-        return text.replace("\x00", "")
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+from bot.types import Json, JsonObject, storable
 
 
 def string_at(holder: JsonObject, key: str) -> str:
     """The text at a key; empty where there is none."""
     value: Json = holder.get(key)
-    return clean(value) if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""
 
 
 def object_at(holder: JsonObject, key: str) -> JsonObject:

@@ -46,6 +46,7 @@ from bot.types import (
     Part,
     Person,
     reference_of,
+    storable,
 )
 
 PEOPLE = (Person("alex", "Alex"), Person("sam", "Sam"))
@@ -289,5 +290,4 @@ def _text(body: JsonObject) -> str:
         raise BadRequest(400, "text must be a string.")
     if len(text) > TEXT_LIMIT:
         raise BadRequest(413, f"text may have {TEXT_LIMIT} characters; this one has {len(text)}.")
-    # JSON can hold half a surrogate pair and NUL, which no database takes.
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+    return storable(text)
