@@ -36,6 +36,7 @@ class Turn:
         self.accepted_at = claim.accepted_at
         self.thread = claim.thread
         self.notice = claim.notice
+        self.withdrawn = claim.withdrawn
         self.owner = owner
         self.leased_until = leased_until
         self._steps: JsonObject = dict(claim.steps)

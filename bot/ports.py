@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bot.types import (
     Accepted,
@@ -21,14 +21,17 @@ from bot.types import (
     Interrupt,
     Json,
     JsonObject,
+    Kept,
     Known,
     Lane,
     Message,
     Part,
+    RemoteFile,
     Renewal,
     RunMark,
     Said,
     Step,
+    Takes,
     Thread,
     ThreadReason,
     ToolCall,
@@ -62,6 +65,12 @@ class Clock(Protocol):
         ...
 
 
+Beside = Literal["files", "citations"]
+
+Show = Callable[[str], None]
+"""What a channel offers that can show an answer as it grows: takes the whole text so far, as often as it changes."""
+
+
 class Agent(Protocol):
     """An agent service. Every request is made once: what failed without an answer is looked up, not repeated.
 
@@ -88,6 +97,11 @@ class Agent(Protocol):
         """Seconds after a start, or an answer, before looking is worth a request."""
         ...
 
+    @property
+    def takes(self) -> Takes:
+        """Which attachments may come along with an ask."""
+        ...
+
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
         """Make a thread that already knows what is carried, in one request; its id at the service."""
         ...
@@ -110,11 +124,26 @@ class Agent(Protocol):
         """
         ...
 
-    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput]) -> Handle:
+    async def changed(self, handle: Handle, seconds: float) -> None:
+        """Wait until looking may show something new: text that grows, or so many seconds."""
+        ...
+
+    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput], *, again: bool = False) -> Handle:
         """Give back the outputs of a round, all in one submission; where to look from now on.
+
+        `again`: they may have been given before, by a request whose fate is not known.
 
         Raises:
             RequestRefused: the run does not wait for these (any more).
+            RunActive: the service still works on the thread; it takes them later.
+        """
+        ...
+
+    async def download(self, file: RemoteFile) -> bytes:
+        """The content of a file that an answer brought.
+
+        Raises:
+            RequestRefused: it is gone, or too large.
         """
         ...
 
@@ -181,8 +210,16 @@ class Channel(Protocol):
         """Seconds after which a send that got no answer can no longer be shown."""
         ...
 
-    def working(self, address: JsonObject) -> AbstractAsyncContextManager[None]:
-        """Show that an answer is being made, until the block ends; its own failures never reach the turn."""
+    @property
+    def shows(self) -> frozenset[Beside]:
+        """What it can show beside text; the rest is said in words."""
+        ...
+
+    def working(self, address: JsonObject) -> AbstractAsyncContextManager[Show | None]:
+        """Show that an answer is being made, until the block ends; its own failures never reach the turn.
+
+        Gives a way to show the text as it grows, where the channel has one.
+        """
         ...
 
     async def send(self, address: JsonObject, part: Part) -> str:
@@ -420,8 +457,10 @@ class History(Protocol):
         """Whether it is there."""
         ...
 
-    async def start_run(self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json) -> None:
-        """Add a run, and the message where there is one, in one transaction.
+    async def start_run(
+        self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json, *, added: Sequence[Kept] = ()
+    ) -> None:
+        """Add a run, and the message (or the entries `added`) where there is one, in one transaction.
 
         Raises:
             ThreadGone: no such thread.
@@ -445,8 +484,29 @@ class History(Protocol):
         """Save a run's state, with its answer as a new entry of the thread, in one transaction."""
         ...
 
+    async def advance(
+        self, run_id: str, before: JsonObject, state: JsonObject, *, ended: bool, added: Sequence[Kept] = ()
+    ) -> bool:
+        """Save a run's next state with new entries of its thread, in one transaction.
+
+        False, and nothing is saved, if the run is gone, has ended, or its state is not `before` any more.
+        """
+        ...
+
+    async def last_run(self, thread_id: str) -> JsonObject | None:
+        """The saved state of the run that was started last."""
+        ...
+
     async def entries(self, thread_id: str, limit: int) -> list[Said]:
-        """The last entries, oldest first."""
+        """The last entries that a user or the assistant said, oldest first."""
+        ...
+
+    async def kept(self, thread_id: str, limit: int, files: int) -> list[Kept]:
+        """The last entries of every kind, oldest first; of the files only the last so many.
+
+        Raises:
+            ThreadGone: no such thread.
+        """
         ...
 
     async def delete_thread(self, thread_id: str) -> None:

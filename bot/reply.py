@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from bot.types import Citation
+
+SOURCES = 10
+"""So many sources are named below an answer; more is noise."""
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+
+
+def with_sources(text: str, citations: Sequence[Citation]) -> str:
+    """The answer with its sources in words, for channels that cannot show them otherwise."""
+    lines = [f"{one.mark} {one.title}{f' ({one.url})' if one.url else ''}".strip() for one in citations[:SOURCES]]
+    return "\n\n".join([text, "\n".join(f"- {line}" for line in lines)]) if lines else text
 
 
 def utf16_size(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bot.errors import (
@@ -17,10 +18,11 @@ from bot.errors import (
 )
 from bot.events import Emit, RunEnded, RunLooked, RunStarted
 from bot.lease import Turn
-from bot.ports import Agent, Clock
+from bot.ports import Agent, Clock, Show
 from bot.rounds import Rounds
 from bot.types import (
     Ask,
+    File,
     Finished,
     Found,
     Handle,
@@ -31,6 +33,7 @@ from bot.types import (
     Stopped,
     Thread,
     ToolOutput,
+    ToolRow,
     ToolSpec,
     Working,
 )
@@ -66,6 +69,8 @@ class Question:
     tools: tuple[ToolSpec, ...] | None
     note: str | None = None
     step: str = "run"
+    files: tuple[File, ...] = ()
+    show: Show | None = None
 
 
 @dataclass(slots=True)
@@ -178,25 +183,37 @@ class _Run:
         if handle is not None:
             self._say_started(handle, adopted=True)
             return handle
-        withheld = self.state.attempt > 0  # the thread holds the message since the first attempt
+        held = self.state.attempt > 0
         if self.state.posting is not None:
             found = await self._found()
             if found.handle is not None:
                 return await self._keep(found.handle, adopted=True)
-            withheld = withheld or found.message
+            held = held or found.message
         self.turn.check()
         self.state.posting = self.runs.clock.now()
         self.state.began = self.state.began or self.state.posting
         await self._save()
-        ask = Ask(self._mark(), None if withheld else self.question.text, self.question.tools, self.question.note)
-        for _ in range(2):
+        question = self.question
+        ask = Ask(
+            self._mark(),
+            question.text,
+            question.tools,
+            question.note,
+            held=held,
+            stream=question.show is not None,
+            files=question.files,
+        )
+        delay = self.runs.limits.poll_first
+        while True:
             try:
                 return await self._keep(await self.runs.agent.start(self.thread.remote_id, ask), adopted=False)
             except RunActive:
                 ours = await self._make_way()
                 if ours is not None:
                     return await self._keep(ours, adopted=True)
-        raise ServiceUnavailable("the thread stays busy with another run")
+            self._within_deadline()
+            await self.turn.sleep(delay)
+            delay = min(delay * self.runs.limits.poll_factor, self.runs.limits.poll_cap)
 
     async def _found(self) -> Found:
         """What an earlier start left, once it can have no effect any more."""
@@ -231,17 +248,26 @@ class _Run:
         delay, failures = limits.poll_first, 0
         pause = agent.first_look
         while True:
-            await self.turn.sleep(pause)
+            await self.turn.race(agent.changed(handle, pause))
             step, failures = await self._look(handle, failures)
+            if isinstance(step, Working) and step.text and self.question.show is not None:
+                self.question.show(step.text)
+                pause = delay  # what is pushed costs no request: no need to look less often
+                self._within_deadline()
+                continue
             if isinstance(step, (Finished, Stopped)):
                 return step
             self._within_deadline()
             if isinstance(step, NeedsTools):
-                if await self._answered(handle, step):
+                try:
+                    taken = await self._answered(handle, step)
+                except RunActive:  # the service still works on the round before; it takes them later
+                    taken = None
+                if taken:
                     handle = self.state.handle() or handle
                     delay, pause = limits.poll_first, agent.first_look
                     continue
-                failures += 1
+                failures += taken is False
             pause = max(delay, step.retry_after or 0.0) if isinstance(step, Working) else delay
             delay = min(delay * limits.poll_factor, limits.poll_cap)
 
@@ -270,10 +296,12 @@ class _Run:
 
     async def _answered(self, handle: Handle, needs: NeedsTools) -> bool:
         """Call what was asked for and give all outputs back at once; False if they did not get through."""
-        outputs = await self._outputs(needs)
+        known = await self.runs.rounds.known(self.turn)
+        again = all(call.id in known and known[call.id].output is not None for call in needs.calls)
+        outputs = await self._outputs(needs, known)
         self.turn.check()
         try:
-            answered = await self.runs.agent.answer(handle, outputs)
+            answered = await self.runs.agent.answer(handle, outputs, again=again)
         except (ServiceUnavailable, RequestRefused):
             return False  # looking tells whether it was taken; the outputs are saved
         if answered != handle:
@@ -281,8 +309,7 @@ class _Run:
             await self._save()
         return True
 
-    async def _outputs(self, needs: NeedsTools) -> list[ToolOutput]:
-        known = await self.runs.rounds.known(self.turn)
+    async def _outputs(self, needs: NeedsTools, known: Mapping[str, ToolRow]) -> list[ToolOutput]:
         if any(call.id not in known for call in needs.calls):
             if self.state.round >= self.runs.limits.rounds:
                 raise DeadlinePassed("rounds")

@@ -29,6 +29,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_near(host: str) -> bool:
+    """Whether a host can only be this machine or one of a private network."""
+    if is_loopback(host) or (host and "." not in host and ":" not in host) or host.endswith((".internal", ".local")):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_private
+    except ValueError:
+        return False
+
+
 class Settings(BaseSettings):
     """What the environment (or `.env`) says. Field names are the variables' names in lower case."""
 
@@ -40,11 +50,15 @@ class Settings(BaseSettings):
     port: int = Field(3978, ge=0, le=65535)
     database_url: str = "sqlite+aiosqlite:///threadkeeper.db"
 
-    agent_backend: Literal["rehearsal", "foundry-classic"] = "rehearsal"
+    agent_backend: Literal["rehearsal", "foundry", "foundry-classic", "chat-completions"] = "rehearsal"
     project_endpoint: str = ""
     agent_id: str = ""
     agent_name: str = "threadkeeper"
     model_deployment_name: str = ""
+    openai_base_url: str = ""
+    openai_api_key: SecretStr = SecretStr("")
+    agent_instructions: str = ""
+    model_context_tokens: int = Field(32_000, ge=2_000)
 
     microsoft_app_id: str = ""
     microsoft_app_password: SecretStr = SecretStr("")
@@ -95,6 +109,20 @@ class Settings(BaseSettings):
             )
         return value.rstrip("/")
 
+    @field_validator("openai_base_url")
+    @classmethod
+    def _near_or_https(cls, value: str) -> str:
+        url = urlsplit(value)
+        near = url.scheme == "http" and is_near(url.hostname or "")
+        if value and not near and (url.scheme != "https" or not url.hostname):
+            raise ValueError(
+                "must be the address before /chat/completions, such as https://NAME.openai.azure.com/openai/v1 or "
+                "http://127.0.0.1:11434/v1; http goes to this machine or a private network only"
+            )
+        if url.username or url.password or url.query:
+            raise ValueError("must hold no key: put it in OPENAI_API_KEY")
+        return value.rstrip("/").removesuffix("/chat/completions")
+
     @field_validator("tools_dir")
     @classmethod
     def _existing_folder(cls, value: Path | None) -> Path | None:
@@ -135,18 +163,39 @@ class Settings(BaseSettings):
         return problems
 
     def _agent_problems(self) -> list[str]:
-        if self.agent_backend == "rehearsal":
-            return []
+        match self.agent_backend:
+            case "rehearsal":
+                return []
+            case "chat-completions":
+                return self._model_problems()
+            case "foundry":
+                named = self.agent_name
+                cure = "AGENT_NAME is not set: name an agent of the project."
+            case "foundry-classic":
+                named = self.agent_id or self.model_deployment_name
+                cure = (
+                    "AGENT_ID is not set: name an agent of the project, or set MODEL_DEPLOYMENT_NAME "
+                    "and an agent is made for it."
+                )
         problems: list[str] = []
         if not self.project_endpoint:
             problems.append(
                 f"PROJECT_ENDPOINT is not set: AGENT_BACKEND={self.agent_backend} needs the project's address, "
                 "such as https://NAME.services.ai.azure.com/api/projects/PROJECT."
             )
-        if not self.agent_id and not self.model_deployment_name:
+        return problems if named else [*problems, cure]
+
+    def _model_problems(self) -> list[str]:
+        problems: list[str] = []
+        if not self.openai_base_url:
             problems.append(
-                "AGENT_ID is not set: name an agent of the project, or set MODEL_DEPLOYMENT_NAME "
-                "and an agent is made for it."
+                "OPENAI_BASE_URL is not set: AGENT_BACKEND=chat-completions needs the server's address, such as "
+                "https://NAME.openai.azure.com/openai/v1, or http://127.0.0.1:11434/v1 for Ollama."
+            )
+        if not self.model_deployment_name:
+            problems.append(
+                "MODEL_DEPLOYMENT_NAME is not set: name the model (in Azure its deployment) that "
+                "AGENT_BACKEND=chat-completions asks."
             )
         return problems
 

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 
+def _listed(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
 def plural(count: int, noun: str) -> str:
     """'1 message', '2 messages'."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -71,6 +77,15 @@ class Texts:
 
     def no_words(self) -> str:
         return "_The agent ended without words._"
+
+    def files_made(self, names: Sequence[str]) -> str:
+        return f"_The agent made {_listed(names)}, which I can't show here._"
+
+    def file_gone(self, name: str) -> str:
+        return f"_{name} isn't there any more._"
+
+    def attachments_not_given(self, names: Sequence[str]) -> str:
+        return f"_I couldn't give the agent {_listed(names)}: it doesn't take that type or size._"
 
     def cut_short(self) -> str:
         return "_This answer was cut at its length limit. Say **go on** for the rest._"
@@ -174,7 +189,7 @@ class Texts:
         return f"I can't tell whether {', '.join(tools)} worked. Check before repeating it."
 
     def files_not_taken(self, names: Sequence[str]) -> str:
-        named = f" ({', '.join(names[:5])})" if names else ""
+        named = f" ({_listed(names)})" if names else ""
         return f"I can't read files yet{named}. Please paste the text that matters."
 
     def too_many_waiting(self, most: int) -> str:
@@ -252,6 +267,13 @@ class Texts:
             "Summarise our whole conversation so far for yourself, to go on in a new one that holds nothing else: "
             "facts about the person and the work, decisions, open questions, promises, names, numbers and codes "
             "word for word. Plain text, at most 500 words, no preamble."
+        )
+
+    def withdrawn(self) -> str:
+        """To the agent, with the next run."""
+        return (
+            "The person stopped an earlier question of this conversation before it was answered. It is withdrawn: "
+            "do not answer it and do not act on it unless they ask again."
         )
 
     def carried_summary(self, summary: str) -> str:

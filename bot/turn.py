@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -24,20 +25,25 @@ from bot.errors import (
 from bot.events import Delivered, Emit
 from bot.lease import Turn
 from bot.ports import Channel, Clock, Store, Toolbox
-from bot.reply import split
+from bot.reply import split, with_sources
 from bot.runs import Question, Runs, RunStuck
 from bot.texts import Texts
 from bot.threads import Threads, near_limit
 from bot.types import (
     MOST_WAITING,
+    Citation,
     Command,
     ConversationKind,
     Ended,
     Ending,
+    File,
     Finished,
+    JsonObject,
     Message,
     MessageKind,
     Part,
+    RemoteFile,
+    Reply,
     Thread,
     ThreadReason,
     ThreadUse,
@@ -113,8 +119,16 @@ class Turns:
         use = ThreadUse(**saved) if saved else None
         if use is not None and ended is Ended.ANSWERED and turn.thread is not None:
             use = replace(use, summary=await self._summary(turn, turn.thread, use))
-        notice = turn.saved("notice")
-        return Ending(ended, turn.steps, keep_text=keep, error=turn.saved("error"), use=use, notice=notice)
+        told = turn.withdrawn if ended is Ended.ANSWERED and turn.saved("run") else None
+        return Ending(
+            ended,
+            turn.steps,
+            keep_text=keep,
+            error=turn.saved("error"),
+            use=use,
+            notice=turn.saved("notice"),
+            withdrawn=told,
+        )
 
     # -- what is to be said ---------------------------------------------------------------------------------
 
@@ -136,7 +150,7 @@ class Turns:
             return await self._will_say(turn, words, Ended.COMMAND)
         if self.clock.now() - turn.accepted_at > self.max_age and not turn.saved("run"):
             return await self._will_say(turn, self.texts.stale(turn.accepted_at), Ended.STALE)
-        return await self._ask(turn, self._question(turn.messages))
+        return await self._ask(turn, turn.messages)
 
     def _own_words(self, message: Message) -> str | None:
         """What is said to a message that is no question to the agent."""
@@ -156,7 +170,7 @@ class Turns:
             case MessageKind.TEXT:
                 return None
 
-    def _question(self, messages: Sequence[Message]) -> str:
+    def _words(self, messages: Sequence[Message]) -> str:
         """The words of all messages of the turn; with their speakers' names where a thread is shared."""
         named = self.shared_groups and messages[-1].conversation.kind is not ConversationKind.PERSONAL
         return "\n\n".join(f"{m.person.name or m.person.id}: {m.text}" if named else m.text for m in messages if m.text)
@@ -166,28 +180,40 @@ class Turns:
         if unanswered is None:
             return await self._will_say(turn, self.texts.nothing_to_retry(), Ended.COMMAND)
         number, messages = unanswered
-        await self._ask(turn, self._question(messages))
+        await self._ask(turn, messages)
         if turn.saved("ending") == Ended.ANSWERED:
             await self.store.records.forget_text(number)
 
     # -- the agent ------------------------------------------------------------------------------------------
 
-    async def _ask(self, turn: Turn, text: str) -> None:
+    async def _ask(self, turn: Turn, messages: Sequence[Message]) -> None:
+        question, refused = self._asked(turn, messages)
+        if not question.text and not question.files:
+            return await self._will_say(turn, self.texts.files_not_taken(refused), Ended.COMMAND)
         channel = self.channels[turn.message.conversation.channel]
-        async with channel.working(turn.message.address):
+        async with channel.working(turn.message.address) as show:
             try:
-                thread, finished = await self._finished(turn, text)
+                thread, finished = await self._finished(turn, replace(question, show=show))
             except (RunFailed, RequestRefused, DeadlinePassed) as failure:
                 return await self._apologise(turn, failure)
-            reply = await self._with_notes(turn, finished)
+            text = await self._with_notes(turn, finished, refused, channel)
             use = ThreadUse(thread.id, messages=2, prompt_tokens=finished.usage.last_prompt)
             turn.note("tokens", {"prompt": finished.usage.prompt, "completion": finished.usage.completion})
-            await self._will_say(turn, reply, Ended.ANSWERED, by_agent=True, use=use)
+            await self._will_say(turn, text, Ended.ANSWERED, reply=finished.reply, use=use)
             await self._deliver(turn)
 
-    async def _finished(self, turn: Turn, text: str) -> tuple[Thread, Finished]:
+    def _asked(self, turn: Turn, messages: Sequence[Message]) -> tuple[Question, list[str]]:
+        """What the agent is asked, and the names of the attachments that it does not take."""
+        attachments = [one for message in messages for one in message.attachments]
+        takes = self.runs.agent.takes
+        fitting = [one for one in attachments if takes.fits(one)]
+        files = tuple(File(one.name, one.content_type, b64decode(one.data)) for one in fitting)
+        note = self.texts.withdrawn() if turn.withdrawn is not None else None
+        question = Question(self._words(messages), tuple(self.toolbox.specs()), note=note, files=files)
+        return question, [one.name for one in attachments if one not in fitting]
+
+    async def _finished(self, turn: Turn, question: Question) -> tuple[Thread, Finished]:
         """The agent's answer. A thread that is gone is replaced once."""
-        question = Question(text, tuple(self.toolbox.specs()))
         for replaced in (False, True):
             thread = await self.threads.current(turn)
             try:
@@ -201,19 +227,26 @@ class Turns:
                 raise
         raise AssertionError("unreachable")
 
-    async def _with_notes(self, turn: Turn, finished: Finished) -> str:
+    async def _with_notes(self, turn: Turn, finished: Finished, refused: Sequence[str], channel: Channel) -> str:
         """The answer, with what the person must know about how it came about, in lines below it."""
+        reply = finished.reply
         notes: list[str] = []
-        if finished.reply.cut:
+        if reply.cut:
             notes.append(self.texts.cut_short())
+        if reply.files and "files" not in channel.shows:
+            notes.append(self.texts.files_made([file.name for file in reply.files]))
+        if refused:
+            notes.append(self.texts.attachments_not_given(refused))
         unknown = await self._effects_unknown(turn)
         if unknown:
             notes.append(self.texts.effect_unknown(unknown))
         opened = turn.saved("opened")
         if opened:
             notes.append(self._thread_note(ThreadReason(opened["reason"]), opened["carried"]))
-        text = storable(finished.reply.text).strip() or self.texts.no_words()
-        return "\n\n".join([text, *filter(None, notes)])
+        text = storable(reply.text).strip() or ("" if reply.files else self.texts.no_words())
+        if "citations" not in channel.shows:
+            text = with_sources(text, reply.citations)
+        return "\n\n".join(filter(None, [text, *notes]))
 
     def _thread_note(self, reason: ThreadReason, carried: str) -> str:
         match reason:
@@ -288,36 +321,57 @@ class Turns:
         text: str,
         ended: Ended,
         *,
-        by_agent: bool = False,
+        reply: Reply | None = None,
         error: str | None = None,
         use: ThreadUse | None = None,
     ) -> None:
         """Save the words before they are sent: from here on the turn can end this way only."""
-        limit = self.channels[turn.message.conversation.channel].limit
+        channel = self.channels[turn.message.conversation.channel]
         if turn.notice is not None:
             text = "\n\n".join(filter(None, [text, self.texts.started_over_by_admin(turn.notice)]))
-        steps = {
-            "text:reply": split(text, limit),
-            "by_agent": by_agent,
+        steps: JsonObject = {
+            "text:reply": split(text, channel.limit) if text else [],
+            "by_agent": reply is not None,
             "ending": ended,
             "error": error,
             "use": asdict(use) if use else None,
             "notice": turn.notice,
             "delivered": [],
         }
+        if reply is not None:
+            steps["text:citations"] = [asdict(one) for one in reply.citations if "citations" in channel.shows] or None
+            steps["text:files"] = [asdict(one) for one in reply.files if "files" in channel.shows] or None
         await turn.save_all(without_none(steps))
 
     async def _deliver(self, turn: Turn) -> None:
-        """Send the parts that have no delivered id yet, one after the other."""
+        """Send the parts that have no delivered id yet, one after the other: the words, then the files."""
         channel = self.channels[turn.message.conversation.channel]
-        parts: list[str] = turn.saved("text:reply")
+        parts = self._parts(turn)
         delivered: list[str] = list(turn.saved("delivered"))
         for number in range(len(delivered), len(parts)):
+            part = parts[number]
+            if isinstance(part, RemoteFile):
+                part = await self._downloaded(part)
             await turn.may_speak(channel.send_timeout)
-            part = Part(parts[number], by_agent=bool(turn.saved("by_agent")))
             delivered.append(await channel.send(turn.message.address, part))
             await turn.save(delivered=delivered)
             self.emit(Delivered(turn.reference, turn.lane, channel.name, number + 1, len(parts)))
+
+    def _parts(self, turn: Turn) -> list[Part | RemoteFile]:
+        """What is to be delivered; the sources come with the last words."""
+        words: list[str] = turn.saved("text:reply")
+        by_agent = bool(turn.saved("by_agent"))
+        citations = tuple(Citation(**one) for one in turn.saved("text:citations") or ())
+        parts: list[Part | RemoteFile] = [Part(text, by_agent) for text in words[:-1]]
+        parts += [Part(text, by_agent, citations=citations) for text in words[-1:]]
+        return parts + [RemoteFile(**one) for one in turn.saved("text:files") or ()]
+
+    async def _downloaded(self, file: RemoteFile) -> Part:
+        try:
+            data = await self.runs.agent.download(file)
+        except RequestRefused:
+            return Part(self.texts.file_gone(file.name))
+        return Part("", by_agent=True, file=File(file.name, file.content_type, data))
 
     async def _say_why_it_waits(self, turn: Turn, words: str) -> None:
         """Once, when the service cannot answer now. A failure to say it changes nothing."""

@@ -54,6 +54,28 @@ class MessageKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file or an image that a person sent along. `size` in bytes, 0 where the channel does not say.
+
+    The content is `data` (base64) where the channel brought it, and is forgotten with the message's words.
+    """
+
+    name: str
+    content_type: str
+    size: int
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file with its content."""
+
+    name: str
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a person said.
 
@@ -69,6 +91,7 @@ class Message:
     kind: MessageKind = MessageKind.TEXT
     sent_at: int | None = None
     files: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Control(StrEnum):
@@ -165,6 +188,18 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """One entry of a thread that lies in our own store. Only what a user or the assistant says is its history.
+
+    `item` is the entry as a model is given it, where it is more than its text: calls, outputs, files.
+    """
+
+    role: Literal["user", "assistant", "call", "output", "file", "filtered"]
+    text: str
+    item: Json = None
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """What the next thread must remember: a summary, or the last messages where there is none."""
 
@@ -245,12 +280,33 @@ class RunMark:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a run is started with. `text` None: the thread already holds the message; `tools` None: call none at all."""
+    """What a run is started with. `tools` None: call none at all.
+
+    `held`: an earlier attempt of this turn brought the message; it is added only where the thread lacks it.
+    `stream`: somebody reads along, so the text is wanted as it grows. `note` is for this run only.
+    """
 
     mark: RunMark
-    text: str | None
+    text: str
     tools: tuple[ToolSpec, ...] | None = ()
     note: str | None = None
+    held: bool = False
+    stream: bool = False
+    files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Which attachments an agent can be given: content types (`image/*` means all of them), and bytes of one."""
+
+    types: frozenset[str] = frozenset()
+    size: int = 0
+
+    def fits(self, attachment: Attachment) -> bool:
+        """Whether this one may be given to the agent, by its declared type and size."""
+        kind = attachment.content_type.partition(";")[0].strip().lower()
+        known = kind in self.types or f"{kind.partition('/')[0]}/*" in self.types
+        return known and attachment.size <= self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +336,33 @@ class NeedsTools:
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """A source that the answer names. `mark` is how it stands in the text, such as [1]; `url` may be empty."""
+
+    mark: str
+    title: str
+    url: str = ""
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file or an image that the agent made, where it lies: `id` at the service, in `container` where there is one."""
+
+    id: str
+    name: str
+    content_type: str
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The agent's answer. `cut` says that the service ended it early, at a token limit."""
 
     text: str
     cut: bool = False
+    citations: tuple[Citation, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +403,8 @@ class Part:
     text: str
     by_agent: bool = False
     buttons: tuple[str, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    file: File | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +479,8 @@ class Accepted:
 class Claim:
     """A turn taken by this process, read in the claim's own transaction.
 
-    `notice`: when an admin started the lane over, while the person has not been told.
+    `notice`: when an admin started the lane over, while the person has not been told. `withdrawn`: when a question
+    of this thread was stopped, while the agent has not been told.
     """
 
     turn: int
@@ -415,6 +496,7 @@ class Claim:
     thread: Thread | None
     interrupt: Interrupt | None
     notice: float | None = None
+    withdrawn: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +520,7 @@ class ThreadUse:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A turn's final write. `notice`: what `Claim.notice` was, if the answer told it."""
+    """A turn's final write. `notice`, `withdrawn`: what they were in the claim, if the answer or the run told it."""
 
     ended: Ended
     steps: JsonObject
@@ -446,6 +528,7 @@ class Ending:
     error: str | None = None
     use: ThreadUse | None = None
     notice: float | None = None
+    withdrawn: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class FileChannel:
     name = "local"
     limit = 80 * 1024
     send_timeout = 1.0
+    shows = frozenset()
 
     def __init__(self, file: Path) -> None:
         self._file = file

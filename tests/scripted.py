@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.clock import SystemClock
 from bot.errors import RequestRefused, RunActive, RunGone, ThreadGone
+from bot.ports import Clock
 from bot.types import (
     Ask,
     Carried,
@@ -14,11 +16,13 @@ from bot.types import (
     Found,
     Handle,
     NeedsTools,
+    RemoteFile,
     Reply,
     RunMark,
     Said,
     Step,
     Stopped,
+    Takes,
     ToolCall,
     ToolOutput,
     Usage,
@@ -58,6 +62,9 @@ class ScriptedAgent:
     after: dict[str, list[Exception]] = field(default_factory=dict)
     stubborn: bool = False
     lost: set[str] = field(default_factory=set)
+    takes: Takes = field(default_factory=Takes)
+    files: dict[str, bytes] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
 
     def _enter(self, verb: str) -> None:
         self.log.append(verb)
@@ -88,7 +95,7 @@ class ScriptedAgent:
         entries = self._thread(thread_id)
         if await self.active(thread_id):
             raise RunActive(thread_id)
-        if ask.text is not None:
+        if not ask.held:
             entries.append(Said("user", ask.text))
         script = self.scripts.pop(0) if self.scripts else [f"answer to {entries[-1].text}"]
         run = ScriptedRun(f"r{len(self.runs) + 1}", thread_id, ask, list(script))
@@ -123,7 +130,17 @@ class ScriptedAgent:
             run.ended = step
         return step
 
-    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput]) -> Handle:
+    async def changed(self, handle: Handle, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+    async def download(self, file: RemoteFile) -> bytes:
+        if file.id not in self.files:
+            raise RequestRefused("gone")
+        if file.id not in self.files:
+            raise RequestRefused("gone")
+        return self.files[file.id]
+
+    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput], *, again: bool = False) -> Handle:
         self._enter("answer")
         run = self._run(handle)
         if {output.call_id for output in outputs} != {call.id for call in run.calls} or run.ended:

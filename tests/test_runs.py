@@ -10,6 +10,7 @@ import pytest
 from bot.errors import ServiceUnavailable
 from bot.events import RunEnded, RunStarted
 from bot.runs import RunLimits
+from bot.texts import Texts
 from bot.types import Finished, Reply, Stopped, Usage, Working
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import FakeToolbox, World, open_world
@@ -64,7 +65,7 @@ async def test_a_failed_run_that_is_worth_it_is_tried_again_without_the_message(
     agent = ScriptedAgent([[Stopped("failed", code, retry_after=9.0)], ["done"]])
     async with open_world(tmp_path, agent=agent) as world:
         assert await world.ask("question") == "done"
-        assert [run.ask.text for run in agent.runs] == ["question", None]
+        assert [(run.ask.text, run.ask.held) for run in agent.runs] == [("question", False), ("question", True)]
         assert [run.ask.mark.attempt for run in agent.runs] == ["run-0", "run-1"]
         assert 9.0 in world.clock.slept
 
@@ -191,6 +192,31 @@ async def test_stop_cancels_the_run_and_says_so(tmp_path: Path):
         assert await world.answers(1) == ["Stopped. 1 waiting message dropped."]
         assert agent.cancelled == ["r1"]
         assert await world.ask("stop") == "Nothing is running."
+
+
+@pytest.mark.invariant("I8")
+async def test_after_a_stop_the_agent_is_told_once_that_the_question_was_withdrawn(tmp_path: Path):
+    agent = ScriptedAgent([[WORKING] * 10_000])
+    async with open_world(tmp_path, agent=agent, runs=RunLimits(deadline=1e9)) as world:
+        await world.say("question")
+        await _blocked(world, agent)
+        await world.ask("stop")
+        agent.before["start"] = [ServiceUnavailable("cut")]
+        await world.ask("another")
+        await world.ask("and one more")
+        assert [run.ask.note for run in agent.runs] == [None, Texts().withdrawn(), None]
+
+
+@pytest.mark.invariant("I7")
+async def test_a_new_thread_is_not_told_of_what_was_withdrawn_in_the_old_one(tmp_path: Path):
+    agent = ScriptedAgent([[WORKING] * 10_000])
+    async with open_world(tmp_path, agent=agent, runs=RunLimits(deadline=1e9)) as world:
+        await world.say("question")
+        await _blocked(world, agent)
+        await world.ask("stop")
+        await world.ask("start over")
+        await world.ask("fresh")
+        assert agent.runs[-1].ask.note is None
 
 
 @pytest.mark.invariant("I7")

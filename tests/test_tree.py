@@ -60,14 +60,17 @@ THIRD_PARTY: dict[str, set[str]] = {
     "aiohttp": {"bot/channels/", "bot/agents/", "bot/web/", "bot/cli/serve.py"},  # serve opens the port
     "alembic": {"bot/store/"},
     "azure.ai.agents": {"bot/agents/foundry_classic.py", "bot/agents/definition.py"},  # the latter types its client
-    "azure.core": {"bot/agents/azure.py", "bot/agents/foundry_classic.py", "bot/channels/bot_token.py"},
+    "azure.ai.projects": {"bot/agents/foundry.py"},
+    "azure.core": {"bot/agents/", "bot/channels/bot_token.py"},
     "azure.identity": {"bot/agents/azure.py", "bot/channels/bot_token.py"},
     "botbuilder": {"bot/channels/botframework.py"},
     "botframework": {"bot/channels/botframework.py"},
-    "cachetools": {"bot/channels/botframework.py"},
+    "cachetools": {"bot/channels/botframework.py", "bot/agents/"},
     "cryptography": {"bot/channels/signing_keys.py"},
     "jwt": {"bot/channels/gate.py", "bot/channels/signing_keys.py"},
     "msrest": {"bot/channels/botframework.py"},
+    "httpx2": {"bot/agents/openai_requests.py"},  # the HTTP client of openai
+    "openai": {"bot/agents/"},
     "prometheus_client": {"bot/metrics.py"},
     "pydantic": {"bot/settings.py", "adapters/"},
     "pydantic_core": {"adapters/"},  # the half of pydantic that validates

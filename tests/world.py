@@ -15,6 +15,7 @@ from bot import settings as environment
 from bot.bootstrap import Bot, StandIns, open_bot
 from bot.events import Event
 from bot.inbox import InboxLimits
+from bot.ports import Beside, Show
 from bot.runs import RunLimits
 from bot.types import (
     Accepted,
@@ -30,6 +31,7 @@ from bot.types import (
     ToolOutput,
     ToolSpec,
 )
+from tests.scripted import ScriptedAgent
 
 CHAT = Conversation("test", "tenant", "chat-1")
 ADA = Person("ada", "Ada")
@@ -89,13 +91,16 @@ class RecordingChannel:
         self.failures: list[Exception] = []
         self.after_send: Callable[[], Any] | None = None
         self.working_now = 0
+        self.streams = False
+        self.shows: frozenset[Beside] = frozenset()
+        self.shown: list[str] = []
         self.news = asyncio.Event()
 
     @asynccontextmanager
-    async def working(self, address: JsonObject) -> AsyncGenerator[None]:
+    async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
         self.working_now += 1
         try:
-            yield
+            yield self.shown.append if self.streams else None
         finally:
             self.working_now -= 1
 
@@ -208,6 +213,8 @@ async def open_world(
 ) -> AsyncGenerator[World]:
     """A bot on a database in `folder`; opening another world on the same folder is a restart."""
     channel, clock, toolbox = channel or RecordingChannel(), clock or FastClock(), toolbox or FakeToolbox()
+    if isinstance(agent, ScriptedAgent):
+        agent.clock = clock
     events: list[Event] = []
     stand_ins = StandIns(
         clock=clock,

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
@@ -29,9 +28,10 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential, get_bearer_token_provider
 
-from bot.errors import OperatorError, RequestRefused, ServiceBusy, ServiceUnavailable, ThreadkeeperError
+from bot.agents.failures import failure_of, retry_after
+from bot.errors import OperatorError, ServiceUnavailable, ThreadkeeperError
 from bot.settings import is_loopback
 from bot.types import JsonObject
 
@@ -40,20 +40,10 @@ CONNECTIONS = 512
 """Enough for every turn of a busy replica to look at its run at once; aiohttp's own 100 would queue unseen."""
 
 _CONNECT_SECONDS = 10.0
+_TOKEN_SECONDS = 30.0
 _OWN_SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
 # Without this the SDK parses an error's body as JSON first, and a proxy's HTML page hides the status.
 _EVERY_ERROR = dict.fromkeys(range(300, 600), HttpResponseError)
-_FILTER_CODES = frozenset({"content_filter", "ResponsibleAIPolicyViolation"})
-_PASSING = frozenset({408, 409, 425})
-
-
-class Refused(RequestRefused):
-    """A 4xx that is the request's own fault. `words` is the service's text: compared, never shown or logged."""
-
-    def __init__(self, status: int, code: str, words: str) -> None:
-        super().__init__(f"The service refused the request ({status} {code}).", code)
-        self.status = status
-        self.words = words
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +109,19 @@ def is_plain(endpoint: str) -> bool:
     """Whether the endpoint is a double on this machine, spoken to over http."""
     url = urlsplit(endpoint)
     return url.scheme == "http" and is_loopback(url.hostname or "")
+
+
+def token_source(credential: AsyncTokenCredential, scope: str) -> Callable[[], Awaitable[str]]:
+    """Tokens for a client that is not Azure's own; each is kept until it is old.
+
+    Its callers see `OperatorError` where there is none, and `ServiceUnavailable` where nobody answers.
+    """
+    provider = get_bearer_token_provider(credential, scope)
+
+    async def token() -> str:
+        return await _guarded(provider(), _TOKEN_SECONDS)
+
+    return token
 
 
 # -- the session --------------------------------------------------------------------------------------------
@@ -217,45 +220,25 @@ async def _guarded(work: Awaitable[_T], seconds: float) -> _T:
 
 def _failure(error: HttpResponseError) -> ThreadkeeperError:
     if isinstance(error, ClientAuthenticationError):
-        # A 401 of the service is no longer of this type (see _EVERY_ERROR), so the credential failed.
-        return OperatorError(
-            f"There is no token for Foundry ({type(error).__name__}).",
-            "In Azure: give the app a managed identity and set AZURE_CLIENT_ID to its client id. "
-            "On your own machine: az login.",
-        )
-    status = error.status_code or 0
-    response = error.response
-    headers = cast(Mapping[str, str], getattr(response, "headers", None) or {})
-    code, words = _words(response)
-    wish = retry_after(headers)
-    said = f"{status} {code}".strip()
-    if status in (401, 403):
-        return OperatorError(
-            f"Foundry does not let the bot's identity in ({said}).",
-            'Give it the role "Foundry User" (once "Azure AI User", 53ca6127-db72-4e31-b599-04dc5da150b4) on the '
-            "project in PROJECT_ENDPOINT. If it has the role, see that the project's network admits the bot.",
-        )
-    if status == 429:
-        return ServiceBusy(f"The service is busy ({said}).", wish)
-    if 400 <= status < 500 and status not in _PASSING:
-        return Refused(status, code, words)
-    if status < 400:  # a redirect, or a 200 whose body is not JSON
-        return ServiceUnavailable(f"An answer that cannot be read ({said}).", wish)
-    return ServiceUnavailable(f"The service cannot answer now ({said}).", wish)
+        return no_token(error)  # a 401 of the service is no longer of this type, see _EVERY_ERROR
+    headers = cast(Mapping[str, str], getattr(error.response, "headers", None) or {})
+    return failure_of(error.status_code or 0, headers, _body(error.response))
 
 
-def _words(response: Any) -> tuple[str, str]:
-    """The error's code and text; empty where the body is not the service's own."""
+def _body(response: Any) -> object:
     try:
-        error = _object(_object(json.loads(response.text()))["error"])
-    except (AzureError, ValueError, KeyError, AttributeError):
-        return "", ""
-    inner = error.get("innererror")
-    codes = [error.get("code"), cast(JsonObject, inner).get("code") if isinstance(inner, dict) else None]
-    if any(code in _FILTER_CODES for code in codes):
-        return "content_filter", ""
-    code = next((c for c in (*codes, error.get("type")) if isinstance(c, str) and c), "")
-    return code[:64], str(error.get("message") or "")
+        return json.loads(response.text())
+    except (AzureError, ValueError, AttributeError):
+        return None
+
+
+def no_token(error: Exception) -> OperatorError:
+    """The credential gave none."""
+    return OperatorError(
+        f"There is no token for Foundry ({type(error).__name__}).",
+        "In Azure: give the app a managed identity and set AZURE_CLIENT_ID to its client id. "
+        "On your own machine: az login.",
+    )
 
 
 def _object(value: object) -> JsonObject:
@@ -274,27 +257,3 @@ def id_of(body: JsonObject) -> str:
     if not isinstance(value, str) or not value:
         raise ServiceUnavailable("An answer that cannot be read (no id).")
     return value
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, by whichever header says so; None where none does."""
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        if (seconds := _number(headers.get(name))) is not None:
-            return seconds / 1000
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    if (seconds := _number(value)) is not None:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if 0 <= number < float("inf") else None

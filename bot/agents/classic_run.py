@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from bot.agents.azure import Answer, Refused
+from bot.agents.azure import Answer
+from bot.agents.failures import Refused
 from bot.types import (
     Ask,
     JsonObject,
@@ -45,7 +46,7 @@ def run_body(agent_id: str, agent_tools: Sequence[JsonObject], ask: Ask) -> Json
     """The request that makes a run, and the ask's message where it has one. Without tools it may call none."""
     marks = metadata(ask.mark)
     message = None
-    if ask.text is not None:
+    if not ask.held:
         message = [{"role": "user", "content": ask.text, "metadata": marks}]
     body: JsonObject = {
         "assistant_id": agent_id,

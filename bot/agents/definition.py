@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from azure.ai.agents.aio import AgentsClient
 
-from bot.agents.azure import Refused, id_of, page, request
+from bot.agents.azure import id_of, page, request
+from bot.agents.failures import Refused
 from bot.errors import OperatorError
 from bot.ports import Clock
 from bot.settings import Settings

@@ -16,7 +16,8 @@ from azure.ai.agents.aio import AgentsClient
 from azure.core.credentials_async import AsyncTokenCredential
 
 from bot.agents import azure
-from bot.agents.azure import Refused, id_of, page, request
+from bot.agents.azure import id_of, page, request
+from bot.agents.carrying import opening
 from bot.agents.classic_run import (
     TERMINAL,
     is_active_run,
@@ -29,7 +30,9 @@ from bot.agents.classic_run import (
     step_of,
 )
 from bot.agents.definition import Directory
+from bot.agents.failures import Refused
 from bot.errors import (
+    RequestRefused,
     RunActive,
     RunGone,
     ServiceUnavailable,
@@ -46,10 +49,12 @@ from bot.types import (
     Found,
     Handle,
     JsonObject,
+    RemoteFile,
     RunMark,
     Said,
     Step,
     Stopped,
+    Takes,
     ToolOutput,
     Usage,
 )
@@ -86,19 +91,23 @@ async def create(
     session = azure.open_session()
     client = AgentsClient(endpoint, credential, **azure.client_options(session, endpoint, credential))
     directory = Directory(client, settings, clock)
-    return FoundryClassicAgent(settings, client, directory, (session, credential), texts or Texts(), post_seconds)
+    return FoundryClassicAgent(
+        settings, client, directory, clock, (session, credential), texts or Texts(), post_seconds
+    )
 
 
 class FoundryClassicAgent:
     """`bot.ports.Agent` over the classic service; see there for what each method promises."""
 
     backend = BACKEND
+    takes = Takes()
 
     def __init__(
         self,
         settings: Settings,
         client: AgentsClient,
         directory: Directory,
+        clock: Clock,
         owned: tuple[aiohttp.ClientSession, AsyncTokenCredential],
         texts: Texts,
         post_seconds: float,
@@ -107,6 +116,7 @@ class FoundryClassicAgent:
         self.start_timeout = post_seconds
         self.first_look = FIRST_LOOK_SECONDS
         self._client = client
+        self._clock = clock
         self._directory = directory
         self._owned = owned
         self._texts = texts
@@ -120,7 +130,9 @@ class FoundryClassicAgent:
         return self._project
 
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
-        messages = [{"role": said.role, "content": said.text} for said in _opening(carried, self._texts)]
+        messages = [
+            {"role": said.role, "content": said.text} for said in opening(carried, self._texts, OPENING_MESSAGES)
+        ]
         body: JsonObject = {"messages": messages, "metadata": metadata(mark)}
         try:
             answer = await request(self._client.threads.create, body, seconds=self.start_timeout)
@@ -189,7 +201,13 @@ class FoundryClassicAgent:
             return 0
         return last_prompt(steps)
 
-    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput]) -> Handle:
+    async def changed(self, handle: Handle, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    async def download(self, file: RemoteFile) -> bytes:
+        raise RequestRefused("not yet")
+
+    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput], *, again: bool = False) -> Handle:
         given = [{"tool_call_id": output.call_id, "output": output.output} for output in outputs]
         body: JsonObject = {"tool_outputs": given, "stream": False}
         await request(
@@ -276,18 +294,3 @@ class FoundryClassicAgent:
                 return ThreadGone("The service has no such thread.")
             return refused
         return ServiceUnavailable("The service says both that the thread is there and that it is not.")
-
-
-def _opening(carried: Carried, texts: Texts) -> list[Said]:
-    """The first entries of a thread that goes on from another one."""
-    if carried.summary:
-        return [Said("user", texts.carried_summary(carried.summary))]
-    entries = [entry for entry in carried.messages if entry.text.strip()]
-    if not entries:
-        return []
-    room = OPENING_MESSAGES - 1
-    first = texts.carried_messages()
-    # What does not fit as messages of its own is carried all the same, within the first entry.
-    for entry in entries[:-room]:
-        first += f"\n\n{entry.role}: {entry.text}"
-    return [Said("user", first), *entries[-room:]]

@@ -25,11 +25,13 @@ from bot.types import (
     Json,
     JsonObject,
     NeedsTools,
+    RemoteFile,
     Reply,
     RunMark,
     Said,
     Step,
     Stopped,
+    Takes,
     ToolCall,
     ToolOutput,
     ToolSpec,
@@ -88,6 +90,7 @@ class RehearsalAgent:
     project = "local"
     start_timeout = 0.0
     first_look = 0.0
+    takes = Takes()
 
     def __init__(self, history: History, clock: Clock, texts: Texts) -> None:
         self._history = history
@@ -106,7 +109,7 @@ class RehearsalAgent:
     async def start(self, thread_id: str, ask: Ask) -> Handle:
         """See `Agent.start`."""
         text = ask.text
-        if text is None:
+        if ask.held:
             said = [entry.text for entry in await self._history.entries(thread_id, READ) if entry.role == "user"]
             text = said[-1] if said else ""
         rehearsed = _REHEARSE.match(text)
@@ -114,7 +117,7 @@ class RehearsalAgent:
             await self._busy_once(thread_id, ask)
         state = self._plan(text, ask)
         run_id = f"run_{uuid.uuid4().hex[:20]}"
-        await self._history.start_run(thread_id, run_id, ask.mark, ask.text, state)
+        await self._history.start_run(thread_id, run_id, ask.mark, None if ask.held else ask.text, state)
         return Handle(thread_id, run_id)
 
     async def _busy_once(self, thread_id: str, ask: Ask) -> None:
@@ -163,7 +166,15 @@ class RehearsalAgent:
         await self._history.save_run(handle.run_id, done, ended=True, answer=answer)
         return _finished(done)
 
-    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput]) -> Handle:
+    async def changed(self, handle: Handle, seconds: float) -> None:
+        """See `Agent.changed`."""
+        await self._clock.sleep(seconds)
+
+    async def download(self, file: RemoteFile) -> bytes:
+        """See `Agent.download`: it makes no files."""
+        raise RequestRefused("no such file")
+
+    async def answer(self, handle: Handle, outputs: Sequence[ToolOutput], *, again: bool = False) -> Handle:
         """See `Agent.answer`."""
         state = await self._history.run(handle.run_id)
         given = {output.call_id: output.output for output in outputs}

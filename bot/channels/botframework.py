@@ -53,7 +53,7 @@ from bot.channels.signing_keys import SigningKeys
 from bot.channels.typing_signal import TypingSignals
 from bot.errors import DeliveryRefused
 from bot.events import Emit
-from bot.ports import Accept, Clock
+from bot.ports import Accept, Beside, Clock, Show
 from bot.settings import Settings
 from bot.types import JsonObject, Part
 
@@ -174,17 +174,22 @@ class BotFrameworkChannel:
         """Seconds after which a send has failed."""
         return SEND_TIMEOUT
 
+    @property
+    def shows(self) -> frozenset[Beside]:
+        """Text only: sources and files are named in it."""
+        return frozenset()
+
     @asynccontextmanager
-    async def working(self, address: JsonObject) -> AsyncGenerator[None]:
+    async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
         """Typing, from now until the answer is sent or the block ends.
 
         Not on Slack: Azure Bot Service does not pass it on (a status is a call of Slack's own API).
         """
         if self._name == SLACK:
-            yield
+            yield None
             return
         async with self._typing.shown(_who(address), lambda: self._show_typing(address)):
-            yield
+            yield None
 
     async def send(self, address: JsonObject, part: Part) -> str:
         """Show it; the delivery's id, empty where the platform gives none.

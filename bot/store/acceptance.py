@@ -25,7 +25,7 @@ from bot.types import (
     MessageKind,
 )
 
-NO_THREAD: dict[str, object] = {"thread_id": None, "undo_thread_id": None, "undo_until": None}
+NO_THREAD: dict[str, object] = {"thread_id": None, "undo_thread_id": None, "undo_until": None, "withdrawn_at": None}
 
 
 async def put(database: Database, connection: AsyncConnection, entry: Entry, undo_seconds: float) -> Accepted:
@@ -104,6 +104,9 @@ async def _apply(
         dropped, interrupted = await _revoke(
             database, connection, entry.lane, Interrupt.STOP, before=turn, person=entry.message.person.id
         )
+        if interrupted:
+            withdrawn = sa.update(lanes).where(lanes.c.key == entry.lane)
+            await connection.execute(withdrawn.values(withdrawn_at=database.now()))
     elif entry.control is Control.FORGET:
         return await _forget(database, connection, entry, turn)
     elif entry.control is Control.UNDO and not await _can_undo(database, connection, entry.lane):
@@ -126,10 +129,10 @@ def _mapping(
 ) -> dict[str, object]:
     """How the lane's mapping changes with its generation."""
     if control is Control.UNDO:
-        return {"thread_id": lanes.c.undo_thread_id, "undo_thread_id": None, "undo_until": None}
+        return NO_THREAD | {"thread_id": lanes.c.undo_thread_id}
     if thread_id is None:  # nothing was said since the last "start over": what that one left can still come back
-        return {"thread_id": None}
-    return {"thread_id": None, "undo_thread_id": thread_id, "undo_until": database.now() + undo_seconds}
+        return {"thread_id": None, "withdrawn_at": None}
+    return NO_THREAD | {"undo_thread_id": thread_id, "undo_until": database.now() + undo_seconds}
 
 
 async def _can_undo(database: Database, connection: AsyncConnection, lane: str) -> bool:

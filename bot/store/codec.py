@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from bot.types import Conversation, ConversationKind, JsonObject, Message, MessageKind, Person
+from bot.types import Attachment, Conversation, ConversationKind, JsonObject, Message, MessageKind, Person
 
 
 def encode(message: Message) -> JsonObject:
@@ -26,6 +26,7 @@ def decode(payload: JsonObject) -> Message:
         kind=MessageKind(payload["kind"]),
         sent_at=payload["sent_at"],
         files=tuple(payload["files"]),
+        attachments=tuple(Attachment(**one) for one in payload.get("attachments", ())),
     )
 
 

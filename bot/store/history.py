@@ -11,7 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.errors import RunActive, ThreadGone
 from bot.store.database import Database
 from bot.store.tables import agent_entries, agent_runs, agent_threads
-from bot.types import Json, JsonObject, RunMark, Said
+from bot.types import Json, JsonObject, Kept, RunMark, Said
+
+SAID = ("user", "assistant")
+"""The roles whose entries are history; the others are for the model alone."""
 
 
 class SqlHistory:
@@ -26,7 +29,7 @@ class SqlHistory:
         async def operation(connection: AsyncConnection) -> None:
             await connection.execute(sa.insert(agent_threads).values(id=thread_id, created_at=self._database.now()))
             for entry in entries:
-                await _append(connection, thread_id, entry.role, entry.text)
+                await _append(connection, thread_id, Kept(entry.role, entry.text))
 
         await self._database.write(operation)
 
@@ -35,8 +38,11 @@ class SqlHistory:
         async with self._database.read() as connection:
             return await _exists(connection, thread_id)
 
-    async def start_run(self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json) -> None:
+    async def start_run(
+        self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json, *, added: Sequence[Kept] = ()
+    ) -> None:
         """See `History.start_run`."""
+        entries = added if text is None else [Kept("user", text), *added]
 
         async def operation(connection: AsyncConnection) -> None:
             if not await _exists(connection, thread_id):
@@ -54,8 +60,8 @@ class SqlHistory:
                     created_at=self._database.now(),
                 )
             )
-            if text is not None:
-                await _append(connection, thread_id, "user", text)
+            for entry in entries:
+                await _append(connection, thread_id, entry)
 
         await self._database.write(operation)
 
@@ -92,15 +98,71 @@ class SqlHistory:
                 .returning(agent_runs.c.thread_id)
             )
             if answer is not None and thread_id is not None:
-                await _append(connection, thread_id, "assistant", answer)
+                await _append(connection, thread_id, Kept("assistant", answer))
 
         await self._database.write(operation)
+
+    async def advance(
+        self, run_id: str, before: JsonObject, state: JsonObject, *, ended: bool, added: Sequence[Kept] = ()
+    ) -> bool:
+        """See `History.advance`."""
+        # Two processes may be at the same run for a moment, when a lease has passed on: one of them is too late.
+        current = sa.select(agent_runs.c.thread_id, agent_runs.c.state).where(
+            agent_runs.c.id == run_id, agent_runs.c.ended == sa.false()
+        )
+
+        async def operation(connection: AsyncConnection) -> bool:
+            row = (await connection.execute(current.with_for_update())).first()
+            if row is None or row.state != before:
+                return False
+            await connection.execute(
+                sa.update(agent_runs).where(agent_runs.c.id == run_id).values(state=state, ended=ended)
+            )
+            for entry in added:
+                await _append(connection, row.thread_id, entry)
+            return True
+
+        return await self._database.write(operation)
+
+    async def last_run(self, thread_id: str) -> JsonObject | None:
+        """See `History.last_run`."""
+        query = (
+            sa.select(agent_runs.c.state)
+            .where(agent_runs.c.thread_id == thread_id)
+            .order_by(agent_runs.c.created_at.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            return await connection.scalar(query)
+
+    async def kept(self, thread_id: str, limit: int, files: int) -> list[Kept]:
+        """See `History.kept`."""
+        newest_files = (
+            sa.select(agent_entries.c.id)
+            .where(agent_entries.c.thread_id == thread_id, agent_entries.c.role == "file")
+            .order_by(agent_entries.c.id.desc())
+            .limit(files)
+        )
+        query = (
+            sa.select(agent_entries.c.role, agent_entries.c.text, agent_entries.c.item)
+            .where(
+                agent_entries.c.thread_id == thread_id,
+                (agent_entries.c.role != "file") | agent_entries.c.id.in_(newest_files),
+            )
+            .order_by(agent_entries.c.id.desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            if not await _exists(connection, thread_id):
+                raise ThreadGone(thread_id)
+            newest_first = [Kept(row.role, row.text, row.item) for row in await connection.execute(query)]
+        return newest_first[::-1]
 
     async def entries(self, thread_id: str, limit: int) -> list[Said]:
         """See `History.entries`."""
         query = (
             sa.select(agent_entries.c.role, agent_entries.c.text)
-            .where(agent_entries.c.thread_id == thread_id)
+            .where(agent_entries.c.thread_id == thread_id, agent_entries.c.role.in_(SAID))
             .order_by(agent_entries.c.id.desc())
             .limit(limit)
         )
@@ -133,5 +195,8 @@ async def _exists(connection: AsyncConnection, thread_id: str) -> bool:
     return found is not None
 
 
-async def _append(connection: AsyncConnection, thread_id: str, role: str, text: str) -> None:
-    await connection.execute(sa.insert(agent_entries).values(thread_id=thread_id, role=role, text=text))
+async def _append(connection: AsyncConnection, thread_id: str, entry: Kept) -> None:
+    item = {} if entry.item is None else {"item": entry.item}
+    await connection.execute(
+        sa.insert(agent_entries).values(thread_id=thread_id, role=entry.role, text=entry.text, **item)
+    )

@@ -106,6 +106,7 @@ class SqlInbox:
             thread=await thread_of(connection, lane.thread_id),
             interrupt=Interrupt(interrupt) if interrupt else None,
             notice=lane.notice_at,
+            withdrawn=lane.withdrawn_at,
         )
 
     async def _join(self, connection: AsyncConnection, head: Row) -> list[Message]:
@@ -237,10 +238,11 @@ class SqlInbox:
             await connection.execute(sa.update(tool_calls).where(tool_calls.c.turn == turn).values(output=None))
             if ending.use is not None:
                 await self._use(connection, ending.use)
-            if ending.notice is not None:
-                mine = sa.select(inbox.c.lane).where(inbox.c.id == turn).scalar_subquery()
-                told = sa.update(lanes).where(lanes.c.key == mine, lanes.c.notice_at == ending.notice)
-                await connection.execute(told.values(notice_at=None))
+            for column, told in ((lanes.c.notice_at, ending.notice), (lanes.c.withdrawn_at, ending.withdrawn)):
+                if told is not None:
+                    mine = sa.select(inbox.c.lane).where(inbox.c.id == turn).scalar_subquery()
+                    still = sa.update(lanes).where(lanes.c.key == mine, column == told)
+                    await connection.execute(still.values({column: None}))
 
         await self._database.write(operation)
 

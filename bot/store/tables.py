@@ -24,6 +24,8 @@ lanes = sa.Table(
     sa.Column("personal", sa.Boolean, nullable=False, server_default=sa.false()),
     # when an admin started it over, until the person has been told
     sa.Column("notice_at", SECONDS),
+    # when a running answer was stopped, until the agent has been told that the question does not count any more
+    sa.Column("withdrawn_at", SECONDS),
     sa.Index("lanes_person", "person"),
 )
 
@@ -181,6 +183,8 @@ agent_entries = sa.Table(
     sa.Column("thread_id", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
+    # the entry as a model is given it, where it is more than its text
+    sa.Column("item", sa.JSON),
     sa.Index("agent_entries_thread", "thread_id", "id"),
 )
 

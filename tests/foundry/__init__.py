@@ -6,7 +6,8 @@ from .models import MODELS, Script, default, echo, recall, summariser, tool_user
 from .records import Recorded
 from .runner import Rules
 from .server import FoundryServer
-from .sight import OPENING, Act, Answer, Call, Calls, Failure, Incomplete, Model, Said, Sight, Usage
+from .sight import OPENING, Act, Answer, Call, Calls, Failure, Incomplete, Model, Said, Sight, Usage, picture
+from .switches import Switches
 
 __all__ = [
     "MODELS",
@@ -28,9 +29,11 @@ __all__ = [
     "Said",
     "Script",
     "Sight",
+    "Switches",
     "Usage",
     "default",
     "echo",
+    "picture",
     "recall",
     "summariser",
     "tool_user",

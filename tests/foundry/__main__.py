@@ -21,6 +21,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve https with this certificate")
     parser.add_argument("--model", choices=sorted(MODELS), default="default", help="the scripted model")
     parser.add_argument("--agent", default="asst_local", help="the id of the assistant that is there from the start")
+    parser.add_argument("--agent-name", default="local", help="the name of the new API's agent that is there")
     parser.add_argument("--manual-clock", action="store_true", help="time moves by POST /_control/clock only")
     parser.add_argument("--queue", type=float, default=0.0, help="seconds a run waits in the queue")
     parser.add_argument("--work", type=float, default=0.0, help="seconds the model takes")
@@ -47,9 +48,11 @@ async def serve(options: argparse.Namespace) -> None:
         tls=tls,
     )
     server.add_assistant(assistant_id=options.agent, name="local")
+    server.add_agent(options.agent_name)
     async with server:
         print(f"PROJECT_ENDPOINT={server.endpoint}", flush=True)
         print(f"AGENT_ID={options.agent}", flush=True)
+        print(f"AGENT_NAME={options.agent_name}", flush=True)
         await stopped.wait()
 
 

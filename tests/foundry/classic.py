@@ -18,7 +18,7 @@ from .sight import OPENING
 from .state import Assistant, Run, State, Thread, new_id
 
 
-async def body_of(request: web.Request) -> dict[str, Any]:
+async def object_of(request: web.Request) -> dict[str, Any]:
     """The request's JSON object, an empty one for no body. Raises the service's 400 for anything else."""
     text = await request.text()
     if not text:
@@ -29,7 +29,12 @@ async def body_of(request: web.Request) -> dict[str, Any]:
         raise invalid("We could not parse the JSON body of your request.") from None
     if not isinstance(value, dict):
         raise checks.wrong_type("body", "an object", value)
-    body = cast(dict[str, Any], value)
+    return cast(dict[str, Any], value)
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """As `object_of`; a stream is refused."""
+    body = await object_of(request)
     if body.get("stream"):
         raise invalid("This server does not stream.", param="stream")
     return body

@@ -30,9 +30,12 @@ class Control:
             web.delete("/_control/requests", self.forget_requests),
             web.get("/_control/threads", self.threads),
             web.get("/_control/threads/{thread}", self.thread),
+            web.get("/_control/conversations", self.conversations),
+            web.get("/_control/conversations/{conversation}", self.conversation),
             web.post("/_control/clock", self.clock),
             web.post("/_control/model", self.model),
             web.post("/_control/rules", self.rules),
+            web.post("/_control/switches", self.switches),
             web.post("/_control/token", self.token),
         ]
 
@@ -67,6 +70,17 @@ class Control:
         runs = [run.body() for run in self.server.runs_of(thread_id)]
         return web.json_response({"messages": messages, "runs": runs})
 
+    async def conversations(self, request: web.Request) -> web.Response:
+        project = self.server.project
+        held = {"conversations": list(project.conversations), "deleted": list(project.forgotten)}
+        return web.json_response(held)
+
+    async def conversation(self, request: web.Request) -> web.Response:
+        conversation_id = request.match_info["conversation"]
+        items = [item.body() for item in self.server.items_of(conversation_id)]
+        responses = [response.body() for response in self.server.responses_of(conversation_id)]
+        return web.json_response({"items": items, "responses": responses})
+
     async def clock(self, request: web.Request) -> web.Response:
         body = await _object(request)
         clock = self.server.clock
@@ -99,6 +113,13 @@ class Control:
         for name, value in body.items():
             setattr(self.server.rules, name, value)
         return web.json_response(vars(self.server.rules))
+
+    async def switches(self, request: web.Request) -> web.Response:
+        try:
+            self.server.switches.turn(await _object(request))
+        except (TypeError, ValueError) as error:
+            raise _refused(str(error)) from None
+        return web.json_response(vars(self.server.switches))
 
     async def token(self, request: web.Request) -> web.Response:
         self.server.token = (await _object(request)).get("token")

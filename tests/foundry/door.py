@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn
+import uuid
+from typing import Any, NoReturn, cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -11,18 +12,25 @@ from aiohttp.typedefs import Handler, Middleware
 from .clock import Clock
 from .errors import ServiceError, azure, by_status, forbidden, permission_denied, unauthorized
 from .faults import Fault, Faults
+from .project import Project
 from .records import KEPT_HEADERS, Recorded, parsed
 from .state import State
 
 BASE = "/api/projects/p"
+OPENAI = BASE + "/openai/v1"
+"""Below it the new API's data plane, which has no api-version."""
+RECORD = web.RequestKey("RECORD", Recorded)
+UNSEEN = web.RequestKey("UNSEEN", bool)
+"""Whether the answer will be thrown away, so that nothing must be streamed."""
 VERSIONS = frozenset({"v1", "2025-05-01", "2025-05-15-preview"})
 
 
 class Door:
     """One middleware around the whole API; it lets the control routes pass unseen."""
 
-    def __init__(self, state: State, clock: Clock, faults: Faults) -> None:
+    def __init__(self, state: State, project: Project, clock: Clock, faults: Faults) -> None:
         self.state = state
+        self.project = project
         self.clock = clock
         self.faults = faults
         self.token: str | None = None
@@ -36,7 +44,7 @@ class Door:
         async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
             if not request.path.startswith(BASE + "/"):
                 return await handler(request)
-            record = await self._record(request)
+            record = request[RECORD] = await self._record(request)
             try:
                 self._admit(request)
                 response = await self._serve(request, handler, record)
@@ -53,6 +61,11 @@ class Door:
 
         return door
 
+    async def sign(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The ids by which an answer of the data plane can be asked after."""
+        if request.path.startswith(OPENAI + "/"):
+            response.headers["x-request-id"] = response.headers["apim-request-id"] = str(uuid.uuid4())
+
     async def _record(self, request: web.Request) -> Recorded:
         # A body read here could not be read again part by part.
         multipart = request.content_type.startswith("multipart/")
@@ -68,6 +81,8 @@ class Door:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not token.strip() or (self.token is not None and token != self.token):
             raise unauthorized()
+        if request.path.startswith(OPENAI + "/"):
+            return
         version = request.query.get("api-version")
         if version is None:
             raise azure(400, "BadRequest", "Missing required query parameter: api-version")
@@ -81,6 +96,7 @@ class Door:
         record.fault = fault.kind
         if fault.when == "before":
             return await self._strike(request, fault) or await handler(request)
+        request[UNSEEN] = fault.kind not in ("slow", "thread_gone")
         try:
             response = await handler(request)
         except ServiceError as error:
@@ -95,6 +111,7 @@ class Door:
                 await self.clock.sleep(fault.seconds)
             case "thread_gone":
                 self.state.forget(request.match_info.get("thread", ""))
+                self.project.forget(request.match_info.get("conversation") or _named(request[RECORD].body))
             case "cut":
                 if request.transport is not None:
                     request.transport.abort()
@@ -115,4 +132,12 @@ def _refuse(request: web.Request, fault: Fault) -> NoReturn:
         case "forbidden":
             raise forbidden()
         case _:
-            raise by_status(fault.status, fault.retry_after, fault.code, fault.message)
+            error = by_status(fault.status, fault.retry_after, fault.code, fault.message)
+            raise error if fault.answer is None else ServiceError(fault.status, fault.answer, error.headers)
+
+
+def _named(body: Any) -> str:
+    """The conversation that a response is created in."""
+    named = cast(dict[str, Any], body).get("conversation") if isinstance(body, dict) else None
+    named = cast(dict[str, Any], named).get("id") if isinstance(named, dict) else named
+    return named if isinstance(named, str) else ""

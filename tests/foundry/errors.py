@@ -2,17 +2,20 @@
 
 The agent API itself answers like the Assistants API it grew out of (`type`, `param`, `code: null`); what
 stands in front of it (identity, permissions, api-version) answers with Azure's `code` and `message` only.
+The new API answers in both ways too: the model's part like OpenAI, Foundry's own part with `details` as well.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from typing import Any
 
 
 class ServiceError(Exception):
     """A request is refused with this status and body."""
 
-    def __init__(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status}: {body}")
         self.status = status
         self.body = body
@@ -22,6 +25,21 @@ class ServiceError(Exception):
 def invalid(message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> ServiceError:
     """The agent API's own refusal."""
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return ServiceError(status, {"error": error})
+
+
+def foundry(
+    code: str, message: str, *, param: str | None = None, status: int = 400, details: Sequence[dict[str, Any]] = ()
+) -> ServiceError:
+    """A refusal by what stands between the new API and the model (microsoft/agent-framework#5130)."""
+    error: dict[str, Any] = {
+        "code": code,
+        "message": message,
+        "param": param,
+        "type": "invalid_request_error",
+        "details": list(details),
+        "additionalInfo": {"request_id": secrets.token_hex(16)},
+    }
     return ServiceError(status, {"error": error})
 
 

@@ -20,8 +20,14 @@ Kind = Literal[
     "run_incomplete",
     "run_stuck",
     "cancel_stuck",
+    "stream_cut",
+    "stream_ended",
+    "stream_garbled",
+    "stream_error",
+    "stream_stalled",
 ]
 RUN_KINDS = frozenset({"run_failed", "run_expired", "run_incomplete", "run_stuck", "cancel_stuck"})
+STREAM_KINDS = frozenset({"stream_cut", "stream_ended", "stream_garbled", "stream_error", "stream_stalled"})
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,11 @@ class Fault:
     """One thing that goes wrong.
 
     `method` and `path` say which requests: the path counts from the project (`/threads/*/runs`), `*` is one
-    segment, `**` any number. The kinds that begin with run_ or cancel_ are decided when a run is created;
-    their path, unless given, is every way to create one.
+    segment, `**` any number. The kinds that begin with run_ or cancel_ are decided when a run (or the response
+    that begins a turn) is created: their path, unless given, is every way to create one. The kinds that begin
+    with stream_ strike responses that are streamed, once so many `events` or the first `event` of a type are sent:
+    the connection is cut; it ends without a last event; a line is no JSON; an error event comes, and the response
+    fails; nothing comes for some `seconds`.
     """
 
     kind: Kind
@@ -63,6 +72,11 @@ class Fault:
     reason: str = "max_completion_tokens"
     text: str | None = None
     rounds: int = 0
+    answer: Any = None
+    """The whole JSON body, for the kind `status`, in place of the usual one with `code` and `message`."""
+    events: int = 2
+    event: str | None = None
+    """A type of event (response.output_text.delta): counts in place of `events`."""
     struck: int = 0
 
     def __post_init__(self) -> None:
@@ -70,8 +84,6 @@ class Fault:
             raise ValueError(f"no fault of the kind '{self.kind}'; there are: {', '.join(get_args(Kind))}")
         if self.when not in ("before", "after"):
             raise ValueError("when is 'before' or 'after'")
-        if self.kind in RUN_KINDS and self.path == "/**":
-            self.method, self.path = "POST", "/threads/**/runs"
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Fault:
@@ -131,7 +143,12 @@ class Faults:
 
     def strike(self, method: str, path: str) -> Fault | None:
         """What strikes this request, if anything: the first fault that matches; the rest wait."""
-        return next((f for f in self._waiting if f.kind not in RUN_KINDS and f.take(method, path)), None)
+        special = RUN_KINDS | STREAM_KINDS
+        return next((f for f in self._waiting if f.kind not in special and f.take(method, path)), None)
+
+    def stream(self, method: str, path: str) -> Fault | None:
+        """What strikes the stream that this request opens, if anything."""
+        return next((f for f in self._waiting if f.kind in STREAM_KINDS and f.take(method, path)), None)
 
     def fates(self, method: str, path: str) -> list[Fate]:
         """What is decided for the run that this request creates."""

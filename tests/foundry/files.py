@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import BodyPartReader, web
 
-from .door import BASE
+from .door import BASE, OPENAI
 from .errors import invalid
 from .state import File, State, new_id
 
@@ -16,10 +16,14 @@ class Files:
         self.state = state
 
     def routes(self) -> list[web.RouteDef]:
-        file = BASE + "/files/{file}"
+        # The same files for both APIs.
+        return [route for base in (BASE, OPENAI) for route in self._below(base)]
+
+    def _below(self, base: str) -> list[web.RouteDef]:
+        file = base + "/files/{file}"
         return [
-            web.post(BASE + "/files", self.create),
-            web.get(BASE + "/files", self.list),
+            web.post(base + "/files", self.create),
+            web.get(base + "/files", self.list),
             web.get(file, self.get),
             web.get(file + "/content", self.content),
             web.delete(file, self.delete),

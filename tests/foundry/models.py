@@ -48,8 +48,8 @@ class Script:
     def parse(cls, steps: Iterable[Mapping[str, Any]], *, each_run: bool = False) -> Script:
         """From JSON. Raises ValueError for a step that is none of these:
 
-        `{"answer": text}`, `{"calls": [{"name", "arguments"}]}`, `{"failure": {"code", "message"}}`,
-        `{"incomplete": {"reason", "text"}}`.
+        `{"answer": text}` or `{"answer": {the fields of Answer}}`, `{"calls": [{"name", "arguments"}]}`,
+        `{"failure": {"code", "message"}}`, `{"incomplete": {"reason", "text"}}`.
 
         """
         return cls([_step(step) for step in steps], each_run=each_run)
@@ -61,7 +61,7 @@ def _step(step: Mapping[str, Any]) -> Act:
     ((kind, value),) = step.items()
     match kind:
         case "answer":
-            return Answer(str(value))
+            return Answer(**cast(dict[str, Any], value)) if isinstance(value, dict) else Answer(str(value))
         case "calls":
             wanted = cast(list[dict[str, Any]], value)
             return Calls([Call(call["name"], call.get("arguments", {}), call.get("raw")) for call in wanted])

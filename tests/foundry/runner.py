@@ -33,12 +33,15 @@ DEFAULTS: dict[str, Any] = {
 class Rules:
     """How long things take, in seconds of the server's clock, and how large they may be.
 
-    A phase of 0 seconds ends at the next GET; the answer to a POST always shows the run before it.
+    A phase of 0 seconds ends at the next GET; the answer to a POST always shows the run before it (but for
+    a foreground response of the new API: the POST waits until it ends).
     """
 
     queue: float = 0.0
     work: float = 0.0
     cancel: float = 0.0
+    delta: float = 0.0
+    """Between two pieces of text (new API only)."""
     expires: float = 600.0
     max_messages: int = 100_000
     max_output: int | None = None
@@ -185,8 +188,7 @@ class Runner:
             sight = None
         else:
             sight = look(thread, run)
-            self.sights.append((run.id, sight))
-            act = self.models.get(run.settings["model"], self.model)(sight)
+            act = self.ask(run.id, run.settings["model"], sight)
         match act:
             case Calls():
                 self._call(run, act, sight)
@@ -200,6 +202,11 @@ class Runner:
                     self._say(thread, run, act.text, look(thread, run).usage(act.text))
                 run.incomplete_details = {"reason": act.reason}
                 self._end(run, "incomplete")
+
+    def ask(self, run_id: str, deployment: str, sight: Sight) -> Act:
+        """What the model does; what it saw is kept."""
+        self.sights.append((run_id, sight))
+        return self.models.get(deployment, self.model)(sight)
 
     def _call(self, run: Run, act: Calls, sight: Sight | None) -> None:
         if not act.calls:

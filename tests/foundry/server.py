@@ -13,19 +13,27 @@ from aiohttp import web
 from . import checks
 from .classic import Classic
 from .clock import Clock, RealClock
+from .containers import Containers
 from .control import Control
+from .conversations import Conversations
 from .door import BASE, Door
 from .faults import Fault, Faults
 from .files import Files
 from .models import default
+from .project import ContainerFile, Conversation, Item, Project, Response, Version
 from .records import Recorded
+from .responder import Responder
+from .responses import Responses
 from .runner import Rules, Runner
 from .sight import Model, Sight
 from .state import Assistant, Message, Run, State, Thread, new_id
+from .switches import Switches
+from .versions import Versions
 
 
 class FoundryServer:
-    """Speaks the classic agent API as azure-ai-agents 1.1.0 uses it.
+    """Speaks the classic agent API as azure-ai-agents 1.1.0 uses it, and the new one (conversations, responses)
+    as azure-ai-projects 2.10.0 and its openai client do, at the same endpoint.
 
     It records what it is asked and keeps what it is told; tests assert. Leaving `async with` (or `stop`)
     closes the socket only: a server that is started again holds what it held, at the same address.
@@ -38,6 +46,7 @@ class FoundryServer:
         models: Mapping[str, Model] | None = None,
         clock: Clock | None = None,
         rules: Rules | None = None,
+        switches: Switches | None = None,
         token: str | None = None,
         port: int = 0,
         tls: ssl.SSLContext | None = None,
@@ -45,10 +54,16 @@ class FoundryServer:
         """`models` are models by deployment name; `model` stands for every other name."""
         self.clock: Clock = clock or RealClock()
         self.state = State(self.clock)
+        """What the classic API keeps, and the files."""
+        self.project = Project()
+        """What the new API keeps."""
         self.rules = rules or Rules()
+        self.switches = switches or Switches()
         self.faults = Faults()
         self._runner = Runner(self.state, self.rules, model, models or {})
-        self._door = Door(self.state, self.clock, self.faults)
+        self._responder = Responder(self.state, self.project, self._runner, self.switches)
+        self._versions = Versions(self.state, self.project)
+        self._door = Door(self.state, self.project, self.clock, self.faults)
         self._door.token = token
         self._port = port
         self._tls = tls
@@ -66,7 +81,16 @@ class FoundryServer:
     async def start(self) -> None:
         """Listen. Raises OSError if the port is taken."""
         app = web.Application(middlewares=[self._door.middleware()], client_max_size=64 * 1024**2)
-        for part in (Classic(self.state, self._runner, self.faults), Files(self.state), Control(self)):
+        app.on_response_prepare.append(self._door.sign)
+        for part in (
+            Classic(self.state, self._runner, self.faults),
+            Files(self.state),
+            self._versions,
+            Conversations(self.state, self.project, self._responder),
+            Responses(self.project, self._responder, self.faults, self.clock),
+            Containers(self.project),
+            Control(self),
+        ):
             app.add_routes(part.routes())
         # Slow requests must not hold up the end of a test.
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
@@ -148,6 +172,40 @@ class FoundryServer:
         self.state.assistants[assistant.id] = assistant
         return assistant.id
 
+    def add_agent(
+        self,
+        name: str,
+        *,
+        model: str = "gpt-4o",
+        instructions: str | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        **definition: Any,
+    ) -> Version:
+        """A version of an agent of the new API, without a request. Tools may be in the classic form."""
+        flat = [{"type": "function", **tool["function"]} if "function" in tool else dict(tool) for tool in tools]
+        given: dict[str, Any] = {"kind": "prompt", "model": model, "instructions": instructions, "tools": flat}
+        return self._versions.add(name, {"definition": given | definition})
+
+    def add_container_file(self, container_id: str, filename: str, content: bytes) -> str:
+        """A file for an annotation `container_file_citation` to name; its id."""
+        file = ContainerFile(new_id("cfile_"), container_id, self.state.now(), filename, content)
+        self.project.containers[container_id, file.id] = file
+        return file.id
+
+    def lose_conversation(self, conversation_id: str) -> None:
+        """Delete a conversation behind the client's back."""
+        self.project.forget(conversation_id)
+
+    def items_of(self, conversation_id: str) -> list[Item]:
+        """The conversation's items, oldest first; those of a deleted one too, none of an unknown one."""
+        conversation = self._held(conversation_id)
+        return list(conversation.items) if conversation else []
+
+    def responses_of(self, conversation_id: str) -> list[Response]:
+        """The conversation's responses, oldest first; those of a deleted one too, none of an unknown one."""
+        conversation = self._held(conversation_id)
+        return list(conversation.responses) if conversation else []
+
     def lose_thread(self, thread_id: str) -> None:
         """Delete a thread behind the client's back."""
         self.state.forget(thread_id)
@@ -163,8 +221,11 @@ class FoundryServer:
         return list(thread.runs) if thread else []
 
     def sights_of(self, run_id: str) -> list[Sight]:
-        """What the run's model was shown, round by round."""
+        """What the run's model was shown, round by round; a response's, once."""
         return [sight for seen_by, sight in self._runner.sights if seen_by == run_id]
 
     def _known(self, thread_id: str) -> Thread | None:
         return self.state.threads.get(thread_id) or self.state.forgotten.get(thread_id)
+
+    def _held(self, conversation_id: str) -> Conversation | None:
+        return self.project.conversations.get(conversation_id) or self.project.forgotten.get(conversation_id)

@@ -45,19 +45,24 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """One round of function calls, to be answered together."""
+    """One round of function calls, to be answered together. `text` is said before them (new API only)."""
 
     calls: Sequence[Call]
     usage: Usage | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The run's last word."""
+    """The run's last word. An empty text is no message, where there are `items`."""
 
     text: str
     usage: Usage | None = None
     annotations: Sequence[dict[str, Any]] = ()
+    items: Sequence[dict[str, Any]] = ()
+    """Items before the message, such as `picture(...)` or a web_search_call (new API only)."""
+    refused: bool = False
+    """The text is a refusal (new API only: the classic one has no such part)."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Failure:
 
     code: str = "server_error"
     message: str = "Sorry, something went wrong."
+    text: str | None = None
+    """What had been written before (new API only; it does not reach the conversation)."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,11 @@ class Incomplete:
 
     reason: str = "max_completion_tokens"
     text: str | None = None
+
+
+def picture(base64: str, **more: Any) -> dict[str, Any]:
+    """An item of the image tool, for `Answer.items`."""
+    return {"type": "image_generation_call", "result": base64, "output_format": "png", **more}
 
 
 Act = Calls | Answer | Failure | Incomplete
