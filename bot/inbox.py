@@ -188,12 +188,23 @@ class Inbox:
             began = self._clock.monotonic()
             claims = await self._store.inbox.claim(self._owner, min(free, 50), self._limits.lease)
             for claim in claims:
+                if claim.turn in self._running:
+                    await self._start_afresh(claim.turn)
+                    continue
                 leased_until = began + self._limits.lease
                 turn = Turn(claim, self._store.inbox, self._clock, self._owner, leased_until, self.renew)
                 task = asyncio.create_task(self._run(turn), name=f"turn-{turn.reference}")
                 self._running[turn.id] = (turn, task)
             if not claims:
                 return
+
+    async def _start_afresh(self, turn: int) -> None:
+        """Give back a turn that we took while we ran it: we had been frozen, and what we know of it may be old.
+
+        The old life ends first, since it holds the turn no more; then anyone may take it.
+        """
+        self._running[turn][0].lose()
+        await self._store.inbox.release(turn, self._owner, self._limits.heartbeat, "was frozen", counted=False)
 
     async def _heartbeat(self) -> None:
         looked = self._clock.monotonic()

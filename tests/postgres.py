@@ -24,8 +24,8 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def private_server() -> Generator[str]:
-    """The address of a server of our own, with an empty database for each who asks (see `database`)."""
+def private_server(*, durable: bool = False) -> Generator[str]:
+    """The address of a server of our own. A `durable` one waits for the disk at each commit, as in production."""
     folder = binaries()
     assert folder is not None
     # a unix socket's path may have 107 bytes, and the server's own user must be able to walk to it
@@ -41,7 +41,8 @@ def private_server() -> Generator[str]:
             capture_output=True,
             cwd="/",
         )
-        options = f"-k {root} -c listen_addresses='' -c fsync=off -c max_connections=200"
+        fsync = "on" if durable else "off"
+        options = f"-k {root} -c listen_addresses='' -c fsync={fsync} -c max_connections=200"
         subprocess.run(
             [
                 *as_nobody,

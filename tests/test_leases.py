@@ -10,7 +10,7 @@ import pytest
 from bot.bootstrap import entry_of
 from bot.clock import SystemClock
 from bot.errors import OperatorError, ServiceUnavailable
-from bot.events import LeaseLost
+from bot.events import LeaseLost, TurnStarted, Unexpected
 from bot.runs import RunLimits
 from bot.store import open_store
 from tests.scripted import WORKING, ScriptedAgent
@@ -85,7 +85,7 @@ async def test_a_stop_of_the_process_hands_the_run_over(tmp_path: Path):
     agent.runs[0].script = ["the answer"]
     async with open_world(tmp_path, agent=agent, clock=clock, runs=RunLimits(deadline=1e12)) as world:
         assert await world.answers(1) == ["the answer"]
-        assert len(agent.runs) == 1
+        assert len(agent.runs) == 2
 
 
 async def test_while_it_stops_messages_are_still_accepted(tmp_path: Path):
@@ -135,3 +135,24 @@ async def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path):
         async with world.bot.store._database.engine.begin() as connection:
             await connection.exec_driver_sql("ALTER TABLE gone RENAME TO inbox")
         assert (await world.say("question")).fresh
+
+
+@pytest.mark.invariant("I6")
+async def test_a_process_that_takes_its_own_turn_again_does_not_run_it_twice(tmp_path: Path):
+    """It was frozen past its lease: by its own sweep the turn waits again, and it is the first to find it."""
+    agent = ScriptedAgent([[WORKING] * 100_000])
+    async with open_world(tmp_path, agent=agent, runs=RunLimits(deadline=1e12)) as world:
+        await world.say("question")
+        async with asyncio.timeout(5):
+            while not agent.runs:
+                await asyncio.sleep(0.001)
+        assert await world.bot.store.inbox.requeue(everything=True) == 1
+        await world.say("stop nothing, just wake up")
+        async with asyncio.timeout(5):
+            while not world.of(LeaseLost):
+                await asyncio.sleep(0.001)
+        agent.runs[0].script = ["the answer"]
+        assert (await world.answers(2))[0] == "the answer"
+        assert [started.attempt for started in world.of(TurnStarted)] == [1, 2, 1]
+        assert world.of(Unexpected) == []
+        assert len(agent.runs) == 2, "one for each message"

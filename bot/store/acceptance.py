@@ -77,7 +77,8 @@ def _lane(entry: Entry) -> dict[str, object]:
 async def _refuse_too_many(database: Database, connection: AsyncConnection, entry: Entry, turn: int) -> None:
     """Beyond so many waiting messages of a person, one says so in their place; what comes behind it is covered."""
     mine = [inbox.c.lane == entry.lane, inbox.c.person == entry.message.person.id, sa.text("state = 'queued'")]
-    counted = sa.select(sa.func.count(), sa.func.count(inbox.c.effect)).where(*mine)
+    refused = sa.func.count(inbox.c.effect).filter(inbox.c.control.is_(None))
+    counted = sa.select(sa.func.count(), refused).where(*mine)
     waiting, refusals = (await connection.execute(counted)).one()
     if waiting <= MOST_WAITING:
         return
@@ -171,6 +172,8 @@ async def _revoke(
         )
         .returning(inbox.c.id)
     )
+    heads = [row.id for row in dropped]
+    with_them = await drop_joined(database, connection, heads, person)
     interrupted = await connection.execute(
         sa.update(inbox)
         .where(*older, sa.text("state IN ('running', 'queued')"))
@@ -178,7 +181,23 @@ async def _revoke(
         .returning(inbox.c.id, inbox.c.joins)
     )
     # a command that runs is interrupted too, but it is no answer that was stopped
-    return len(dropped.all()), tuple(row.id for row in interrupted if row.joins)
+    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins)
+
+
+async def drop_joined(database: Database, connection: AsyncConnection, heads: Sequence[int], person: str | None) -> int:
+    """What joined turns that were dropped goes with them; what another person said waits by itself again."""
+    if not heads:
+        return 0
+    joined = [inbox.c.joined_to.in_(heads), sa.text("state = 'joined'")]
+    if person is not None:
+        others = sa.update(inbox).where(*joined, inbox.c.person != person)
+        await connection.execute(others.values(state=sa.literal_column("'queued'"), joined_to=None))
+    gone = await connection.execute(
+        sa.update(inbox)
+        .where(*joined)
+        .values(state=sa.literal_column("'done'"), ended=Ended.DROPPED, payload=None, finished_at=database.now())
+    )
+    return gone.rowcount
 
 
 async def reset_lane(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import LostLease
@@ -52,7 +53,12 @@ class SqlInbox:
             heads = (await connection.execute(self._heads(limit))).all()
             return [await self._take(connection, head, owner, lease) for head in heads]
 
-        return await self._database.write(operation)
+        try:
+            return await self._database.write(operation)
+        except IntegrityError:
+            # Another replica took the same lane by an earlier message, which had not been committed when we looked:
+            # one running turn a lane is kept by the index, and the next look finds what is free.
+            return []
 
     def _heads(self, limit: int) -> Any:
         running, earlier = inbox.alias("running"), inbox.alias("earlier")
@@ -64,7 +70,8 @@ class SqlInbox:
         return (
             sa.select(inbox)
             .where(sa.text("inbox.state = 'queued'"), due, nothing_runs, first)
-            .order_by(inbox.c.id)
+            # The plus keeps SQLite from walking all rows there ever were, by id, instead of those that wait.
+            .order_by(sa.text("+inbox.id"))
             .limit(limit)
             .with_for_update(skip_locked=True, of=inbox)
         )
@@ -88,7 +95,9 @@ class SqlInbox:
                 generation=stamped,
             )
         )
-        joined = await (self._join if fresh and head.joins else self._joined)(connection, head)
+        joined = await self._joined(connection, head)
+        if fresh and head.joins:
+            joined += await self._join(connection, head)
         interrupt = head.interrupt
         if interrupt is None and head.control is None and stamped != lane.generation:
             interrupt = Interrupt.SUPERSEDED

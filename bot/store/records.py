@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.store.acceptance import drop_joined
 from bot.store.codec import decode
 from bot.store.database import Database, must_hold
 from bot.store.tables import inbox, lanes, tool_calls
@@ -207,6 +208,8 @@ class SqlRecords:
             await connection.execute(
                 sa.update(inbox).where(inbox.c.joined_to == turn, sa.text("state = 'done'")).values(payload=None)
             )
+            if dropped.rowcount:
+                await drop_joined(self._database, connection, [turn], None)
             return dropped.rowcount > 0
 
         return await self._database.write(operation)

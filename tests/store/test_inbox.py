@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from bot.clock import SystemClock
 from bot.errors import Interrupted, LostLease
-from bot.store import SqlStore, open_store
+from bot.store import SqlStore, acceptance, open_store
+from bot.store.database import Database
 from bot.threads import thread_key
 from bot.types import (
     Accepted,
@@ -27,7 +31,7 @@ from bot.types import (
     ToolOutput,
     ToolRow,
 )
-from tests.databases import database_url, postgresql  # noqa: F401
+from tests.databases import database_url, execute, postgresql  # noqa: F401
 from tests.world import ADA, GRACE, message
 
 UNDO = 600.0
@@ -346,3 +350,45 @@ async def test_many_claims_at_once_never_share_a_lane(store: SqlStore):
         seen += [one.messages[0].text for _, one in claims]
         await asyncio.gather(*(store.inbox.finish(one.turn, owner, answered()) for owner, one in claims))
     assert len(seen) == 100
+
+
+@pytest.mark.invariant("I3")
+async def test_two_replicas_that_take_one_lane_by_different_messages_do_not_fail(postgresql: str):  # noqa: F811
+    """A slow acceptance has the earlier id and is seen later: each finds another head of the lane."""
+    server, name = make_url(postgresql), f"t_{uuid.uuid4().hex}"
+    await execute(server, f"CREATE DATABASE {name}")
+    url = server.set(database=name).render_as_string(hide_password=False)
+    store = await open_store(url, SystemClock(), runner=True)
+    other = await open_store(url, SystemClock(), runner=True)
+    try:
+        await _two_heads(store, other)
+    finally:
+        await store.close()
+        await other.close()
+        await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _two_heads(store: SqlStore, other: SqlStore) -> None:
+    database = other.inbox._database  # the transactions are to be held open in the middle
+    await put(store, "the first, which makes the lane")
+    [claim] = await store.inbox.claim("a", 9, 30)
+    await store.inbox.finish(claim.turn, "a", Ending(Ended.ANSWERED, {}))
+    async with database.engine.connect() as accepting, database.engine.connect() as claiming:
+        slow = await accepting.begin()
+        await acceptance.put(database, accepting, entry("slow"), 600)
+        quick = await store.inbox.put(entry("quick"), 600)
+        taking = await claiming.begin()
+        for head in (await claiming.execute(other.inbox._heads(9))).all():
+            assert head.id == quick.turn
+            await other.inbox._take(claiming, head, "b", 30)
+        await slow.commit()
+        late = asyncio.create_task(store.inbox.claim("a", 9, 30))
+        await _waits_for_a_lock(database)
+        await taking.commit()
+        assert await late == []
+
+
+async def _waits_for_a_lock(database: Database) -> None:
+    async with asyncio.timeout(5), database.engine.connect() as connection:
+        while not await connection.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            await asyncio.sleep(0.01)
