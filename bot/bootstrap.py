@@ -33,8 +33,15 @@ from bot.types import Accepted, Control, ConversationKind, Entry, JsonObject, Me
 
 log = logging.getLogger("threadkeeper.bootstrap")
 
-AGENTS = {"rehearsal": "bot.agents.rehearsal", "foundry-classic": "bot.agents.foundry_classic"}
+AGENTS = {
+    "rehearsal": "bot.agents.rehearsal",
+    "foundry": "bot.agents.foundry",
+    "foundry-classic": "bot.agents.foundry_classic",
+    "chat-completions": "bot.agents.chat_completions",
+}
 """Where each AGENT_BACKEND lives. Only the chosen one is imported: all of them cost seconds and 160 MB."""
+ROLLOVER_SHARE = 3 / 4
+"""Of the window of a model that is ours to fill: a thread moves on before its beginning would have to be left out."""
 
 SHOWN_HISTORY = 100
 GRACE = 20.0
@@ -190,7 +197,7 @@ async def open_agent(settings: Settings, store: Store, clock: Clock, texts: Text
         OperatorError: it cannot be used.
     """
     module = importlib.import_module(AGENTS[settings.agent_backend])
-    own = {"history": store.history} if settings.agent_backend == "rehearsal" else {}
+    own = {"history": store.history} if settings.agent_backend in ("rehearsal", "chat-completions") else {}
     agent: Agent = await module.create(settings, clock=clock, texts=texts, **own)
     stack.push_async_callback(agent.close)
     return agent
@@ -282,7 +289,10 @@ async def _view(bot: Bot, lane_key: str) -> JsonObject:
 
 
 def _thread_limits(settings: Settings) -> ThreadLimits:
-    return ThreadLimits(settings.thread_max_messages, settings.thread_max_tokens, settings.thread_idle_days)
+    tokens = settings.thread_max_tokens
+    if settings.agent_backend == "chat-completions":
+        tokens = min(tokens, int(settings.model_context_tokens * ROLLOVER_SHARE))
+    return ThreadLimits(settings.thread_max_messages, tokens, settings.thread_idle_days)
 
 
 def _owner() -> str:

@@ -15,6 +15,7 @@ from bot.errors import SettingsError
 Names = Annotated[tuple[str, ...], NoDecode]
 """A list in one variable, separated by commas or spaces."""
 
+AGENT_FILE = Path("agent.toml")
 LOOPBACK_NAMES = ("localhost",)
 DEFAULT_SERVICE_HOSTS = ("smba.trafficmanager.net", "*.botframework.com")
 
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     openai_base_url: str = ""
     openai_api_key: SecretStr = SecretStr("")
     agent_instructions: str = ""
+    agent_file: Path = AGENT_FILE
     model_context_tokens: int = Field(32_000, ge=2_000)
 
     microsoft_app_id: str = ""
@@ -120,8 +122,18 @@ class Settings(BaseSettings):
                 "http://127.0.0.1:11434/v1; http goes to this machine or a private network only"
             )
         if url.username or url.password or url.query:
-            raise ValueError("must hold no key: put it in OPENAI_API_KEY")
+            raise ValueError(
+                "must hold no key (put it in OPENAI_API_KEY) and no query (in Azure it ends in /openai/v1, without "
+                "api-version)"
+            )
         return value.rstrip("/").removesuffix("/chat/completions")
+
+    @field_validator("agent_file")
+    @classmethod
+    def _existing_file(cls, value: Path) -> Path:
+        if value != AGENT_FILE and not value.is_file():
+            raise ValueError(f"{value} is not a file; make it, or unset AGENT_FILE")
+        return value
 
     @field_validator("tools_dir")
     @classmethod

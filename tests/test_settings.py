@@ -89,7 +89,11 @@ def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
         ({"database_url": "sqlite:///x.db"}, "DATABASE_URL", "sqlite+aiosqlite:///threadkeeper.db"),
         ({"project_endpoint": "http://example.org"}, "PROJECT_ENDPOINT", "https://NAME.services.ai.azure.com"),
         ({"tools_dir": "/nowhere/at/all"}, "TOOLS_DIR", "make it, or unset"),
-        ({"agent_backend": "foundry"}, "AGENT_BACKEND", "'foundry-classic'"),
+        ({"agent_backend": "oracle"}, "AGENT_BACKEND", "'foundry-classic'"),
+        ({"openai_base_url": "api.openai.com/v1"}, "OPENAI_BASE_URL", "http://127.0.0.1:11434/v1"),
+        ({"openai_base_url": "https://me:k3y@host/v1"}, "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+        ({"openai_base_url": "https://n.openai.azure.com/openai?api-version=1"}, "OPENAI_BASE_URL", "/openai/v1"),
+        ({"model_context_tokens": 100}, "MODEL_CONTEXT_TOKENS", "2000"),
         ({"port": 70_000}, "PORT", "65535"),
         ({"thread_idle_days": 0}, "THREAD_IDLE_DAYS", "greater than 0"),
     ],
@@ -187,6 +191,39 @@ def test_a_foundry_on_this_machine_needs_no_certificate(endpoint: str) -> None:
 def test_a_token_never_goes_out_in_the_clear(endpoint: str) -> None:
     (problem,) = problems(project_endpoint=endpoint)
     assert problem.startswith("PROJECT_ENDPOINT: must be the https address")
+
+
+def test_a_foundry_agent_is_named() -> None:
+    found = problems(agent_backend="foundry", agent_name="")
+    assert [problem.split()[0] for problem in found] == ["PROJECT_ENDPOINT", "AGENT_NAME"]
+    assert load(agent_backend="foundry", project_endpoint=ENDPOINT).agent_name == "threadkeeper"
+
+
+def test_a_model_needs_an_address_and_a_name() -> None:
+    found = problems(agent_backend="chat-completions")
+    assert [problem.split()[0] for problem in found] == ["OPENAI_BASE_URL", "MODEL_DEPLOYMENT_NAME"]
+    assert "https://NAME.openai.azure.com/openai/v1" in found[0]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://api.openai.com/v1",
+        "http://127.0.0.1:11434/v1",
+        "http://ollama:11434/v1",
+        "http://10.1.2.3/v1",
+        "http://model.internal/v1",
+    ],
+)
+def test_a_model_is_asked_over_https_or_nearby(address: str) -> None:
+    assert load(openai_base_url=f"{address}/chat/completions").openai_base_url == address
+    assert load(openai_base_url=f"{address}/").openai_base_url == address
+
+
+@pytest.mark.parametrize("address", ["http://api.openai.com/v1", "http://8.8.8.8/v1", "ftp://ollama/v1", "https://"])
+def test_words_to_a_model_never_go_out_in_the_clear(address: str) -> None:
+    (problem,) = problems(openai_base_url=address)
+    assert problem.startswith("OPENAI_BASE_URL: must be the address")
 
 
 # -- how values are written -----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ ORDER: list[set[str]] = [
     # nothing on a message's path reads the environment, the log or the real time
     {"settings", "telemetry", "metrics", "clock"},
     {"bootstrap"},
-    {"desk"},  # the commands beside a running bot
+    {"desk", "published"},  # the commands beside a running bot
     {"__main__"},
 ]
 """The files of bot/, lowest first. A file imports only files of lower rows."""
@@ -45,13 +45,13 @@ FOLDERS = {
     "channels": NOUNS,
     "store": NOUNS,
     "web": NOUNS,
-    "cli": NOUNS | {"telemetry", "clock", "bootstrap", "desk"},
+    "cli": NOUNS | {"telemetry", "clock", "bootstrap", "desk", "published"},
 }
 """The folders of bot/ and the files that they import: nouns and questions, never what asks. cli stands above all."""
 
 ACROSS = {
     "bot.__main__": {"bot.cli"}
-    | {f"bot.cli.{name}" for name in ("serve", "chat", "inbox", "threads", "tools", "usage")},
+    | {f"bot.cli.{name}" for name in ("serve", "chat", "agent", "inbox", "threads", "tools", "usage")},
     "bot.cli.chat": {"bot.channels.terminal"},  # the command is this channel
 }
 """Imports of a folder from outside it. bootstrap loads folders by name, so that only the chosen ones cost."""
@@ -59,8 +59,12 @@ ACROSS = {
 THIRD_PARTY: dict[str, set[str]] = {
     "aiohttp": {"bot/channels/", "bot/agents/", "bot/web/", "bot/cli/serve.py"},  # serve opens the port
     "alembic": {"bot/store/"},
-    "azure.ai.agents": {"bot/agents/foundry_classic.py", "bot/agents/definition.py"},  # the latter types its client
-    "azure.ai.projects": {"bot/agents/foundry.py"},
+    "azure.ai.agents": {
+        "bot/agents/foundry_classic.py",
+        "bot/agents/definition.py",  # types its client
+        "bot/agents/classic_definition.py",
+    },
+    "azure.ai.projects": {"bot/agents/foundry.py", "bot/agents/foundry_definition.py"},
     "azure.core": {"bot/agents/", "bot/channels/bot_token.py"},
     "azure.identity": {"bot/agents/azure.py", "bot/channels/bot_token.py"},
     "botbuilder": {"bot/channels/botframework.py"},
@@ -84,6 +88,7 @@ THIRD_PARTY: dict[str, set[str]] = {
 
 BY_NAME = {
     "bot/bootstrap.py": "imports the chosen agent and channels alone: all of them cost seconds and 160 MB",
+    "bot/published.py": "the same, of the chosen agent's definition",
     "adapters/discovery.py": "finds tools by their files' names",
 }
 """Where modules are imported by name, at run time."""

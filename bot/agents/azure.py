@@ -187,6 +187,35 @@ async def request(operation: Callable[..., Awaitable[Any]], *args: Any, seconds:
     return answers[0]
 
 
+class Body:
+    """The body of an answer, read piece by piece. Whoever opened it closes it."""
+
+    def __init__(self, response: AsyncHttpResponse, pieces: AsyncIterator[bytes]) -> None:
+        self._response = response
+        self._pieces = pieces
+
+    async def next(self, seconds: float) -> bytes | None:
+        """The next piece, None at the end; `seconds` is how long the service may be silent. Raises as `request`."""
+        return await _guarded(anext(self._pieces, None), seconds)
+
+    async def close(self) -> None:
+        """Leave it, read to its end or not."""
+        await self._response.close()
+
+
+async def opened(operation: Callable[..., Awaitable[Any]], *args: Any, seconds: float, **kwargs: Any) -> Body:
+    """One request through an SDK operation, whose answer's body comes in pieces. Raises as `request`."""
+    bodies: list[Body] = []
+
+    def keep(
+        response: PipelineResponse[HttpRequest, AsyncHttpResponse], pieces: AsyncIterator[bytes], *_: object
+    ) -> None:
+        bodies.append(Body(response.http_response, pieces))
+
+    await _guarded(operation(*args, cls=keep, error_map=_EVERY_ERROR, stream=True, **kwargs), seconds)
+    return bodies[0]
+
+
 async def page(
     operation: Callable[..., Any], *args: Any, seconds: float, after: str | None = None, **kwargs: Any
 ) -> list[JsonObject]:

@@ -22,7 +22,7 @@ KEPT_SECONDS = 600.0
 """How a run ended is kept here so long, to be looked at; afterwards the service is asked."""
 PACE_SECONDS = 0.1
 """Text that grows faster than this is shown in larger pieces."""
-SILENCE_SECONDS = 5.0
+SILENCE_SECONDS = 1.0
 """A stream may be silent, while the deadline passes: it is looked at all the same."""
 
 Grow = Callable[[str], None]
