@@ -77,6 +77,10 @@ class RunActive(ThreadkeeperError):
     """The thread has a run that has not ended; nothing was added to it."""
 
 
+CONTEXT_TOO_LONG = "context_too_long"
+"""The code of a request, or a run, that failed because the thread is longer than the model can read."""
+
+
 class RequestRefused(ThreadkeeperError):
     """The service will never accept this request. `code` is its own word."""
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from bot import admin
 from bot.commands import Commands, parse
 from bot.errors import (
+    CONTEXT_TOO_LONG,
     DeadlinePassed,
     DeliveryRefused,
     Interrupted,
@@ -213,7 +214,7 @@ class Turns:
         return question, [one.name for one in attachments if one not in fitting]
 
     async def _finished(self, turn: Turn, question: Question) -> tuple[Thread, Finished]:
-        """The agent's answer. A thread that is gone is replaced once."""
+        """The agent's answer. A thread that is gone, or grew too long for the model, is replaced once."""
         for replaced in (False, True):
             thread = await self.threads.current(turn)
             try:
@@ -225,6 +226,10 @@ class Turns:
             except RunStuck:
                 await self.threads.unusable(turn, ThreadReason.STUCK)
                 raise
+            except (RunFailed, RequestRefused) as failure:
+                if failure.code != CONTEXT_TOO_LONG or replaced or await self.runs.rounds.has_effect(turn):
+                    raise
+                await self.threads.unusable(turn, ThreadReason.TOKENS)
         raise AssertionError("unreachable")
 
     async def _with_notes(self, turn: Turn, finished: Finished, refused: Sequence[str], channel: Channel) -> str:

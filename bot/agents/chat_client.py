@@ -20,9 +20,9 @@ from openai import APIError, APIStatusError, AsyncOpenAI, AsyncStream, DefaultAi
 
 from bot.agents import azure
 from bot.agents.chat_answer import Completion, Pieces, completion_of
-from bot.agents.failures import CONTENT_FILTER, CONTEXT_TOO_LONG, Refused, failure_of
+from bot.agents.failures import CONTENT_FILTER, Refused, failure_of
 from bot.agents.live import Grow
-from bot.errors import OperatorError, ServiceUnavailable, ThreadkeeperError
+from bot.errors import CONTEXT_TOO_LONG, OperatorError, ServiceUnavailable, ThreadkeeperError
 from bot.settings import Settings
 from bot.types import JsonObject
 

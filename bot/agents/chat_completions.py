@@ -16,16 +16,16 @@ from collections.abc import Mapping, Sequence
 from azure.core.credentials_async import AsyncTokenCredential
 from cachetools import TTLCache
 
-from bot.agents import chat_run
+from bot.agents import agent_file, chat_run
 from bot.agents.carrying import opening
 from bot.agents.chat_answer import Completion
 from bot.agents.chat_client import FINAL, ChatClient, open_client
 from bot.agents.chat_messages import messages_of, question, system
 from bot.agents.chat_window import BYTES_A_TOKEN, images_in, trimmed, weight_of, whole, without_images
 from bot.agents.chat_words import CALL_CLOSED, LAST_ROUND, instructions
-from bot.agents.failures import CONTENT_FILTER, CONTEXT_TOO_LONG, Refused
+from bot.agents.failures import CONTENT_FILTER, Refused
 from bot.agents.live import KEPT, KEPT_SECONDS, Grow, Live
-from bot.errors import RequestRefused, RunGone, ServiceUnavailable, ThreadGone, ThreadkeeperError
+from bot.errors import CONTEXT_TOO_LONG, RequestRefused, RunGone, ServiceUnavailable, ThreadGone, ThreadkeeperError
 from bot.ports import Clock, History
 from bot.settings import Settings
 from bot.texts import Texts
@@ -72,6 +72,7 @@ async def create(
 
     A `credential` that is given is closed with the agent, like our own.
     """
+    settings = agent_file.instructed(settings)
     return ChatCompletionsAgent(settings, open_client(settings, environ, credential), clock, texts, history)
 
 

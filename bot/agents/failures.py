@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import cast
 
-from bot.errors import OperatorError, RequestRefused, ServiceBusy, ServiceUnavailable, ThreadkeeperError
+from bot.errors import (
+    CONTEXT_TOO_LONG,
+    OperatorError,
+    RequestRefused,
+    ServiceBusy,
+    ServiceUnavailable,
+    ThreadkeeperError,
+)
 from bot.types import JsonObject
 
 CONTENT_FILTER = "content_filter"
-CONTEXT_TOO_LONG = "context_too_long"
 
 _FILTER_CODES = frozenset({CONTENT_FILTER, "ResponsibleAIPolicyViolation"})
 _FULL_CODES = frozenset({"context_length_exceeded", "token_limit_exceeded", "message_limit_exceeded"})
@@ -52,6 +58,13 @@ def failure_of(status: int, headers: Mapping[str, str], body: object) -> Threadk
     if status < 400:  # a redirect, or a 200 whose body is not JSON
         return ServiceUnavailable(f"An answer that cannot be read ({said}).", wish)
     return ServiceUnavailable(f"The service cannot answer now ({said}).", wish)
+
+
+def code_of(code: str, words: str) -> str:
+    """The code of an error, by our name where it is one of those that mean something to us."""
+    if code in _FILTER_CODES or "ResponsibleAIPolicyViolation" in words:
+        return CONTENT_FILTER
+    return CONTEXT_TOO_LONG if code in _FULL_CODES or _FULL.search(words) else code
 
 
 def _words(body: object) -> tuple[str, str, str]:

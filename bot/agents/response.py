@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from bot.agents.citations import Cited, Note, cited, remote_file
-from bot.agents.failures import CONTENT_FILTER, Refused
+from bot.agents.failures import CONTENT_FILTER, Refused, code_of
 from bot.types import (
     Ask,
     Citation,
@@ -122,9 +122,8 @@ def _ended(response: JsonObject, status: str) -> Step:
 
 def _failed(response: JsonObject) -> Stopped:
     error = mapping(response.get("error"))
-    code, words = str(error.get("code") or ""), str(error.get("message") or "")
-    if code == CONTENT_FILTER or "ResponsibleAIPolicyViolation" in words:
-        return Stopped("failed", CONTENT_FILTER)
+    words = str(error.get("message") or "")
+    code = code_of(str(error.get("code") or ""), words)
     wait = _TRY_AGAIN.search(words)
     seconds = float(wait[1]) * (0.001 if wait[2].lower() == "ms" else 1.0) if wait else None
     return Stopped("failed", code or "server_error", seconds)

@@ -1,24 +1,24 @@
 """The local channel: two people and a group on this machine, spoken to over HTTP and server-sent events.
 
 There is no sign-in: who can reach the port is believed. It is mounted in local mode only, behind the guard of
-`bot.web.app`. The chat page and the terminal use the same three addresses. In the group every message is meant
-for the bot; there is no mention to begin with.
+`bot.web.app`. The chat page and the terminal use the same addresses. In the group every message is meant for the
+bot; there is no mention to begin with. Files of answers are kept in memory, 32 MB of them: see `local_files.Shelf`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import secrets
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from functools import partial
 
 from aiohttp import web
 
+from bot.channels.local_files import RASTER, Shelf, clean_name, type_of
+from bot.channels.local_posts import attachments_of, json_object, message_id, text_of
 from bot.channels.stream import Happened, Listener, Stream, without_repeats
 from bot.errors import BadRequest, DeliveryRefused, OperatorError, ServiceUnavailable
 from bot.events import (
@@ -35,10 +35,13 @@ from bot.events import (
     TurnReleased,
     TurnStarted,
 )
-from bot.ports import Accept, Clock, View
+from bot.ports import Accept, Beside, Clock, Show, View
+from bot.reply import SOURCES
 from bot.types import (
+    Attachment,
     Conversation,
     ConversationKind,
+    File,
     Json,
     JsonObject,
     Message,
@@ -46,16 +49,13 @@ from bot.types import (
     Part,
     Person,
     reference_of,
-    storable,
+    without_none,
 )
 
 PEOPLE = (Person("alex", "Alex"), Person("sam", "Sam"))
 PERSONAL, TEAM = "personal", "team"
 
-TEXT_LIMIT = 100_000
-
 _WORDS = {"requires_action": "calling tools", "needstools": "calling tools"}
-_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class Place:
     person: Person
     conversation: Conversation
 
-    def message(self, message_id: str, text: str) -> Message:
-        """What this person says here."""
-        kind = MessageKind.TEXT if text.strip() else MessageKind.EMPTY
+    def message(self, message_id: str, text: str, attachments: tuple[Attachment, ...] = ()) -> Message:
+        """What this person says here, and sends along."""
+        kind = MessageKind.TEXT if text.strip() or attachments else MessageKind.EMPTY
         address = {"conversation": self.conversation.id, "person": self.person.id}
-        return Message(message_id, self.conversation, self.person, text, address, kind)
+        return Message(message_id, self.conversation, self.person, text, address, kind, attachments=attachments)
 
 
 def _places() -> dict[tuple[str, str], Place]:
@@ -90,6 +90,7 @@ class LocalChannel:
 
     name = "local"
     limit = 80 * 1024
+    shows: frozenset[Beside] = frozenset({"files", "citations"})
     send_timeout = 1.0
 
     def __init__(self, accept: Accept, view: View, lane_of: Callable[[Message], str], clock: Clock) -> None:
@@ -99,6 +100,7 @@ class LocalChannel:
         self._clock = clock
         self._places = _places()
         self._closed = False
+        self._shelf = Shelf()
         epoch = secrets.token_hex(4)
         ids = {place.conversation.id for place in self._places.values()}
         self._streams = {conversation: Stream(epoch, clock) for conversation in ids}
@@ -110,6 +112,7 @@ class LocalChannel:
             web.get("/local/state", self._get_state),
             web.get("/local/events", self._get_events, allow_head=False),
             web.post("/local/messages", self._post_message),
+            *self._shelf.routes(),
         ]
 
     async def close(self) -> None:
@@ -121,18 +124,20 @@ class LocalChannel:
     # -- the Channel port -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def working(self, address: JsonObject) -> AsyncGenerator[None]:
-        """Show the typing indicator until the block ends."""
+    async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
+        """Show the typing indicator, and the answer as it grows, until the block ends."""
         stream = self._streams.get(str(address.get("conversation")))
         if stream is None:
-            yield
+            yield None
             return
         stream.working += 1
         if stream.working == 1:
             stream.publish("typing", on=True)
+        draft = stream.growth.begin(str(address.get("person")))
         try:
-            yield
+            yield partial(stream.growth.show, draft)
         finally:
+            stream.growth.end(draft)
             stream.working -= 1
             if not stream.working:
                 stream.publish("typing", on=False)
@@ -151,8 +156,23 @@ class LocalChannel:
         stream = self._streams.get(str(address.get("conversation")))
         if stream is None:
             raise DeliveryRefused("The local channel has no such conversation.")
-        shown = {"text": part.text, "by_agent": part.by_agent, "buttons": list(part.buttons)}
-        stream.publish(kind, id=delivered, to=address.get("person"), **shown)
+        to = address.get("person")
+        shown: JsonObject = {
+            "text": part.text,
+            "by_agent": part.by_agent,
+            "buttons": list(part.buttons),
+            "citations": [asdict(one) for one in part.citations[:SOURCES]] or None,
+            "file": self._shelved(part.file) if part.file is not None else None,
+            # what grew and these, its final words, are one: the page shows them in one and the same moment
+            "draft": stream.growth.settle(str(to)) if part.by_agent and kind == "message" else None,
+        }
+        stream.publish(kind, id=delivered, to=to, **without_none(shown))
+        stream.growth.tell()
+
+    def _shelved(self, file: File) -> JsonObject:
+        kind = type_of(file.name, file.content_type)
+        where = {"url": self._shelf.put(file), "inline": kind in RASTER}
+        return {"name": clean_name(file.name), "content_type": kind, "size": len(file.data), **where}
 
     # -- the listener of events -----------------------------------------------------------------------------
 
@@ -194,14 +214,15 @@ class LocalChannel:
     # -- HTTP -----------------------------------------------------------------------------------------------
 
     async def _post_message(self, request: web.Request) -> web.Response:
-        body = await _json_object(request)
+        body = await json_object(request)
         place = self._place(body)
-        message = place.message(_message_id(body), _text(body))
+        message = place.message(message_id(body), text_of(body), attachments_of(body))
         accepted = await self._accept(message)
         reference = reference_of(accepted.turn)
         if accepted.fresh:
             said = {"id": message.id, "person": place.person.id, "text": message.text}
-            self._stream(place).publish("said", reference=reference, **said)
+            files = [{"name": one.name, "content_type": one.content_type} for one in message.attachments]
+            self._stream(place).publish("said", reference=reference, **said, **({"files": files} if files else {}))
         return web.json_response({"reference": reference, "fresh": accepted.fresh}, status=202)
 
     async def _get_state(self, request: web.Request) -> web.Response:
@@ -241,9 +262,10 @@ class LocalChannel:
         if missed is None:
             missed = [Happened(stream.last, "reset", {})]
         stream.listeners.add(listener)
+        begin = b"retry: 1000\n\n" + b"".join(one.frame() for one in missed) + stream.growth.frame()
         try:
             with contextlib.suppress(ConnectionResetError):  # the reader left; it is told to nobody
-                await response.write(b"retry: 1000\n\n" + b"".join(one.frame() for one in missed))
+                await response.write(begin)
                 while not self._closed and (frame := await listener.next()) is not None:
                     await response.write(frame)
         finally:
@@ -263,31 +285,3 @@ class LocalChannel:
 
     def _lane(self, place: Place) -> str:
         return self._lane_of(place.message("", ""))
-
-
-async def _json_object(request: web.Request) -> JsonObject:
-    try:
-        body: Json = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise BadRequest(400, "The body is not JSON.") from None
-    if not isinstance(body, dict):
-        raise BadRequest(400, "The body must be a JSON object.")
-    return cast(JsonObject, body)
-
-
-def _message_id(body: JsonObject) -> str:
-    given = body.get("id")
-    if given is None:
-        return uuid.uuid4().hex
-    if not isinstance(given, str) or not _MESSAGE_ID.fullmatch(given):
-        raise BadRequest(400, "id must be 8 to 64 letters, digits and dashes, such as a UUID.")
-    return given
-
-
-def _text(body: JsonObject) -> str:
-    text = body.get("text")
-    if not isinstance(text, str):
-        raise BadRequest(400, "text must be a string.")
-    if len(text) > TEXT_LIMIT:
-        raise BadRequest(413, f"text may have {TEXT_LIMIT} characters; this one has {len(text)}.")
-    return storable(text)

@@ -25,14 +25,15 @@ _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 class Screen:
-    """One person's conversation. `known` are the ids that were shown, or said here."""
+    """One person's conversation. `known` are the ids that were shown, or said here; `base_url` is where files lie."""
 
-    def __init__(self, console: Console, person: str) -> None:
+    def __init__(self, console: Console, person: str, base_url: str = "") -> None:
         self.changed = asyncio.Event()
         self.known: deque[str] = deque(maxlen=500)
         self.prompted = False
         self._console = console
         self._person = person
+        self._base_url = base_url
         self._live: Live | None = None
         self._runs: dict[str, str] = {}
         self._lost = False
@@ -46,7 +47,7 @@ class Screen:
             data: JsonObject = event["data"]
             if event["kind"] in ("said", "message", "update"):
                 self.known.append(data["id"])
-                spoken.append((event["kind"] == "said", data["text"]))
+                spoken.append((event["kind"] == "said", self._in_words(data)))
         for mine, text in spoken[-RECENT:]:
             self._print(Text(f"{'you' if mine else 'bot'}  {plain(text)}", "dim"))
         words = "start over, undo, stop, help; exit (or Ctrl-D) leaves. You can type while an answer is made."
@@ -120,7 +121,7 @@ class Screen:
 
     def _said(self, data: JsonObject) -> None:
         if data["id"] not in self.known:  # by the same person, in another window
-            self._print(Text(f"you, elsewhere › {plain(data['text'])}", "green"))
+            self._print(Text(f"you, elsewhere › {plain(self._in_words(data))}", "green"))
 
     def _delivered(self, kind: str, data: JsonObject) -> None:
         if kind == "message" and data["id"] in self.known:
@@ -128,11 +129,26 @@ class Screen:
         self.known.append(data["id"])
         title = "Threadkeeper (AI)" if data["by_agent"] else "Threadkeeper"
         self._print(Text(title + (", corrected" if kind == "update" else ""), "bold cyan"))
-        self._print(Padding(Markdown(plain(data["text"]), hyperlinks=False), (0, 0, 1, 2)))
+        if data["text"].strip():
+            self._print(Padding(Markdown(plain(data["text"]), hyperlinks=False), (0, 0, 1, 2)))
+        if data.get("file"):
+            self._print(Padding(Text(plain(self._file(data["file"]))), (0, 0, 1, 2)))
+        for source in data.get("citations", ()):
+            self._print(Text(f"  {plain(_source(source))}", "dim"))
         if data["buttons"]:
             self._print(Text(f"  You can say: {', '.join(data['buttons'])}", "dim"))
         if not self._runs:
             self.prompt()
+
+    def _in_words(self, data: JsonObject) -> str:
+        """What was said, with the names of what came along."""
+        files = [file["name"] for file in data.get("files", ())]
+        if data.get("file"):
+            files.append(self._file(data["file"]))
+        return " ".join(filter(None, [data["text"], f"[{', '.join(files)}]" if files else ""]))
+
+    def _file(self, file: JsonObject) -> str:
+        return f"{file['name']}: {self._base_url}{file['url']}"
 
     def _print(self, shown: ConsoleRenderable) -> None:
         if self.prompted:
@@ -175,6 +191,12 @@ def _thread(state: JsonObject) -> str:
             when = f"{int(age // span)} {name}{'s' if age >= 2 * span else ''} ago"
             break
     return f"Going on in thread {thread['number']} ({thread['messages']} messages, opened {when})."
+
+
+def _source(source: JsonObject) -> str:
+    """One line, whatever the title holds."""
+    words = [source["mark"], source["title"], f"({source['url']})" if source["url"] else ""]
+    return " ".join(" ".join(words).split())
 
 
 def _tool(data: JsonObject) -> Text:

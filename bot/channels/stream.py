@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bot.channels.growth import Growth
 from bot.ports import Clock
 from bot.types import Json, JsonObject
 
@@ -36,27 +37,39 @@ class Happened:
 
 @dataclass(eq=False, slots=True)
 class Listener:
-    """One open event stream. None in the queue ends it; `drop` cuts off one that reads too slowly."""
+    """One open event stream. None among what waits ends it; `drop` cuts off one that reads too slowly."""
 
     drop: Callable[[], None]
-    queue: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(QUEUE))
+    waiting: deque[bytes | None] = field(default_factory=deque[bytes | None])
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+    _grows: bool = False
 
-    def tell(self, frame: bytes | None) -> bool:
-        """Queue it; False if the listener was too slow and is cut off: it reconnects and says what it has."""
-        try:
-            self.queue.put_nowait(frame)
-        except asyncio.QueueFull:
+    def tell(self, frame: bytes | None, *, grows: bool = False) -> bool:
+        """Queue it; False if the listener was too slow and is cut off: it reconnects and says what it has.
+
+        A frame that `grows` takes the place of one right before it, so that a slow reader skips what is outdated.
+        """
+        if grows and self._grows and self.waiting:
+            self.waiting[-1] = frame
+        elif len(self.waiting) >= QUEUE:
             self.drop()
             return False
+        else:
+            self.waiting.append(frame)
+        self._grows = grows
+        self._more.set()
         return True
 
     async def next(self) -> bytes | None:
         """What to write next: a frame, a keep-alive comment, or None at the end."""
         try:
             async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                return await self.queue.get()
+                while not self.waiting:
+                    self._more.clear()
+                    await self._more.wait()
         except TimeoutError:
             return b": keep-alive\n\n"
+        return self.waiting.popleft()
 
 
 class Stream:
@@ -65,6 +78,7 @@ class Stream:
     def __init__(self, epoch: str, clock: Clock) -> None:
         self.listeners: set[Listener] = set()
         self.working = 0
+        self.growth = Growth(lambda frame: self._tell(frame, grows=True))
         self._epoch = epoch
         self._clock = clock
         self._count = 0
@@ -90,8 +104,10 @@ class Stream:
         self._characters += _size(happened)
         while len(self._past) > PAST_EVENTS or self._characters > PAST_CHARACTERS:
             self._characters -= _size(self._past.popleft())
-        frame = happened.frame()
-        self.listeners = {listener for listener in self.listeners if listener.tell(frame)}
+        self._tell(happened.frame())
+
+    def _tell(self, frame: bytes, *, grows: bool = False) -> None:
+        self.listeners = {listener for listener in self.listeners if listener.tell(frame, grows=grows)}
 
     def run(self, reference: str, state: str, **data: Json) -> None:
         """Tell the run's state where it changed; a run is looked at far more often than it changes."""
@@ -136,18 +152,20 @@ def without_repeats(history: list[JsonObject], past: list[Happened]) -> tuple[li
     answers = [str(entry["text"]).strip() for entry in older if entry["role"] == "assistant"]
 
     def is_told(one: Happened) -> bool:
-        text = _text(one)
-        return bool(one.data.get("by_agent")) and any(a in text or text in a for a in answers if a)
+        text = _text(one)  # a file comes without words, and no history tells of it
+        return bool(one.data.get("by_agent") and text) and any(a in text or text in a for a in answers if a)
 
     return older, [one for one in past[:first_said] if not is_told(one)] + past[first_said:]
 
 
 def _size(happened: Happened) -> int:
-    return len(str(happened.data.get("text", "")))
+    return sum(len(str(value)) for value in happened.data.values())
 
 
 def _text(happened: Happened) -> str:
-    return str(happened.data.get("text", "")).strip()
+    """The words; of files alone the names, as an agent's history may have them."""
+    names = ", ".join(file["name"] for file in happened.data.get("files", ()))
+    return str(happened.data.get("text", "")).strip() or (f"({names})" if names else "")
 
 
 def _ends_with(entry: str, text: str) -> bool:

@@ -1,4 +1,7 @@
-"""The local conversation in a terminal: a client of the same three addresses that the chat page uses."""
+"""The local conversation in a terminal: a client of the same addresses that the chat page uses.
+
+An answer is shown when it is whole: what a terminal has printed it cannot take back.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ async def chat(base_url: str, *, person: str, console: Console, lines: AsyncIter
 
     `wait` stays for the answers to what was said when the lines end: for lines that come from a pipe or a file.
     """
-    screen = Screen(console, person)
+    screen = Screen(console, person, base_url.rstrip("/"))
     async with aiohttp.ClientSession() as http:
         link = Link(http, base_url.rstrip("/"), person)
         try:
@@ -219,5 +222,5 @@ class Link:
                 for frame in frames:
                     fields = dict(line.split(": ", 1) for line in frame.decode().split("\n") if ": " in line[1:])
                     if "event" in fields:
-                        self.last = fields["id"]
+                        self.last = fields.get("id", self.last)  # what grows has none
                         yield fields["event"], json.loads(fields["data"])

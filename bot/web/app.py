@@ -22,6 +22,7 @@ Metrics = Callable[[], Awaitable[tuple[bytes, str]]]
 """What /metrics shows, and its content type."""
 
 MAX_BODY = 256 * 1024
+"""Of every route that does not read its body itself; the local page's messages may bring files."""
 MODE_HEADER = "X-Threadkeeper-Mode"
 """On /healthz: says that a Threadkeeper answers here, and whether it is in local mode."""
 

@@ -10,6 +10,8 @@ from aiohttp.typedefs import Handler
 _FOLDER = Path(__file__).parent / "static"
 _FILES = {
     "/": ("index.html", "text/html"),
+    "/static/attach.js": ("attach.js", "text/javascript"),
+    "/static/beside.js": ("beside.js", "text/javascript"),
     "/static/chat.css": ("chat.css", "text/css"),
     "/static/chat.js": ("chat.js", "text/javascript"),
     "/static/log.js": ("log.js", "text/javascript"),

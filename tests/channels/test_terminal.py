@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -17,7 +18,7 @@ from bot.channels.screen import plain
 from bot.channels.terminal import chat, joined, typed_lines
 from bot.errors import ServiceUnavailable
 from bot.events import RunLooked
-from bot.types import Part
+from bot.types import Citation, File, Part
 from bot.web.app import create_app
 from tests.web.local_bot import LocalBot, lane_of, view
 
@@ -188,6 +189,54 @@ async def test_an_answer_cannot_command_the_terminal(bot: LocalBot, server: Test
     await talk
     assert not {"\x1b", "\x07", "\x9b"} & set(seat.printed.getvalue())
     assert plain("a\tb\nc\x7f") == "a\tb\nc"
+
+
+async def test_files_and_sources_are_named_and_what_grows_is_shown_when_it_is_whole(
+    bot: LocalBot, server: TestServer
+) -> None:
+    seat = Seat()
+    talk = seat.sit(server)
+    await seat.reads("exit (or Ctrl-D)")
+    seat.type("draw")
+    message = await bot.said(1)
+    source = Citation("[1]", "The\x1b[31m\nhandbook", "https://example.org/handbook", "quoted")
+    async with bot.channel.working(message.address) as show:
+        assert show is not None
+        show("Read")
+        show("Read this")
+        await bot.channel.send(message.address, Part("Read this [1].", by_agent=True, citations=(source,)))
+        await bot.give(message, File("chart.png", "image/png", b"png"))
+    await seat.reads(f"chart.png: {server.make_url('/local/files/')}")
+    await seat.reads("[1] The[31m handbook (https://example.org/handbook)")
+    printed = seat.printed.getvalue()
+    assert printed.count("Read this") == 1
+    address = printed.partition("chart.png: ")[2].split()[0]
+    async with aiohttp.ClientSession() as http, http.get(address) as response:
+        assert await response.read() == b"png"
+    await bot.channel.send(message.address, Part("the last"))
+    await seat.reads("the last")
+    seat.type("exit")
+    await talk
+
+
+async def test_files_of_another_window_are_named(bot: LocalBot, server: TestServer) -> None:
+    seat = Seat()
+    talk = seat.sit(server)
+    await seat.reads("exit (or Ctrl-D)")
+    along = {"name": "plan.png", "content_type": "image/png", "data": "cG5n"}
+    body = {"person": "alex", "conversation": "personal", "text": "what is this?", "attachments": [along]}
+    async with aiohttp.ClientSession() as http, http.post(server.make_url("/local/messages"), json=body) as response:
+        assert response.status == 202
+    await seat.reads("you, elsewhere › what is this? [plan.png]")
+    await bot.give(bot.accepted[0], File("chart.png", "image/png", b"png"))
+    await seat.reads("chart.png: ")
+    later = Seat()
+    other = later.sit(server)
+    await later.reads("you  what is this? [plan.png]")
+    await later.reads("bot  [chart.png: ")
+    for one in (seat, later):
+        one.type("exit")
+    await asyncio.gather(talk, other)
 
 
 async def test_where_nobody_answers_it_says_so(unused_tcp_port: int) -> None:

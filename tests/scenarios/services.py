@@ -20,8 +20,6 @@ class Service(Protocol):
 
     overrides: dict[str, Any]
     """The settings that point a bot at it."""
-    runs_fail: bool
-    """Whether it tells of runs that failed; where not, the request itself fails."""
 
     def threads(self) -> list[str]:
         """The threads there are."""
@@ -59,14 +57,21 @@ class Service(Protocol):
         """The next run ends otherwise."""
         ...
 
+    def agent_is_missing(self) -> None:
+        """The agent, or the model, is deleted at the service."""
+        ...
+
+    def mended(self) -> None:
+        """Nothing is wrong any more."""
+        ...
+
 
 class Classic:
     """Threads and runs."""
 
-    runs_fail = True
-
     def __init__(self, server: FoundryServer) -> None:
         self.server = server
+        self._agents: dict[str, Any] = {}
         server.add_assistant(assistant_id="asst_1")
         self.overrides = {
             "agent_backend": "foundry-classic",
@@ -101,16 +106,23 @@ class Classic:
     def run_fails(self, kind: str, **more: Any) -> None:
         self.server.inject(Fault(kind, **more))  # type: ignore[arg-type]
 
+    def agent_is_missing(self) -> None:
+        self._agents = dict(self.server.state.assistants)
+        self.server.state.assistants.clear()
+
+    def mended(self) -> None:
+        self.server.faults.clear()
+        self.server.state.assistants.update(self._agents)
+
 
 class Conversations:
     """Conversations and responses."""
-
-    runs_fail = True
 
     CREATE = "/openai/v1/responses"
 
     def __init__(self, server: FoundryServer) -> None:
         self.server = server
+        self._agents: dict[str, Any] = {}
         self.tools([])
         self.overrides = {"agent_backend": "foundry", "project_endpoint": server.endpoint, "agent_name": "keeper"}
 
@@ -148,11 +160,17 @@ class Conversations:
     def run_fails(self, kind: str, **more: Any) -> None:
         self.server.inject(Fault(kind, **more))  # type: ignore[arg-type]
 
+    def agent_is_missing(self) -> None:
+        self._agents = dict(self.server.project.agents)
+        self.server.project.agents.clear()
+
+    def mended(self) -> None:
+        self.server.faults.clear()
+        self.server.project.agents.update(self._agents)
+
 
 class Chat:
     """An OpenAI-compatible endpoint, which keeps nothing: threads and runs lie in the bot's own database."""
-
-    runs_fail = False
 
     def __init__(self, server: LLMServer, folder: Path) -> None:
         self.server = server
@@ -181,7 +199,9 @@ class Chat:
 
     def start_fails(self, kind: str, when: When = "before", **more: Any) -> None:
         headers = {"Retry-After": str(more["retry_after"])} if "retry_after" in more else {}
-        self.server.inject(kind, status=more.get("status", 500), headers=headers)  # type: ignore[arg-type]
+        error = {name: more[name] for name in ("code", "message") if name in more} or {"message": "Sorry."}
+        streamed = {"pieces": 2} if kind.startswith("stream_") else {}
+        self.server.inject(kind, status=more.get("status", 500), error=error, headers=headers, **streamed)  # type: ignore[arg-type]
 
     def answer_fails(self, kind: str, when: When) -> None:
         self.server.inject(kind, skip=1)  # type: ignore[arg-type]
@@ -200,6 +220,13 @@ class Chat:
             said = iter([Incomplete("max_completion_tokens", more["text"])])
             self.server.model = lambda sight: next(said, None) or usual(sight)
 
+    def agent_is_missing(self) -> None:
+        error = {"message": "The model 'model' does not exist.", "code": "model_not_found"}
+        self.server.inject("status", status=404, error=error, count=None)
+
+    def mended(self) -> None:
+        self.server.faults.clear()
+
     def _read(self, statement: str, *values: str) -> list[Any]:
         with contextlib.closing(sqlite3.connect(self._database)) as connection, connection:
             return connection.execute(statement, values).fetchall()
@@ -207,7 +234,7 @@ class Chat:
 
 @asynccontextmanager
 async def opened_service(name: str, folder: Path) -> AsyncGenerator[Service]:
-    """The service of a backend; words behind it are the form in which it serves. The folder holds the bot's database."""
+    """The service of a backend; words behind it are its form. The folder holds the bot's database."""
     if name == "chat-completions":
         async with LLMServer() as endpoint:
             yield Chat(endpoint, folder)
@@ -221,4 +248,6 @@ async def opened_service(name: str, folder: Path) -> AsyncGenerator[Service]:
         yield Conversations(server)
 
 
-SERVICES = ("foundry-classic", "foundry", "foundry foreground", "foundry joining at once", "chat-completions")
+WITH_RUNS = ("foundry-classic", "foundry", "foundry foreground", "foundry joining at once")
+"""Services that tell of a run that failed; at the others the request itself fails."""
+SERVICES = (*WITH_RUNS, "chat-completions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, Request, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, FilePayload, Locator, Page, Request, ViewportSize, async_playwright, expect
 
 from bot.settings import is_loopback
 
@@ -25,6 +26,19 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 _NAMES = {"alex": "Alex", "sam": "Sam", "personal": "Personal", "team": "Team"}
+_GIVE = """(input, [kind, files, text]) => {
+  const data = new DataTransfer();
+  for (const [name, type, content] of files) {
+    data.items.add(new File([Uint8Array.from(atob(content), (one) => one.charCodeAt(0))], name, { type }));
+  }
+  if (text) data.setData("text/plain", text);
+  const options = { bubbles: true, cancelable: true };
+  if (kind === "paste") input.dispatchEvent(new ClipboardEvent(kind, { ...options, clipboardData: data }));
+  else {
+    input.dispatchEvent(new DragEvent("dragover", { ...options, dataTransfer: data }));
+    input.dispatchEvent(new DragEvent("drop", { ...options, dataTransfer: data }));
+  }
+}"""
 PHONE = ViewportSize(width=390, height=780)
 DESKTOP = ViewportSize(width=1180, height=780)
 
@@ -100,6 +114,15 @@ class PageDriver:
         """Choose a person or a conversation with the mouse."""
         await self.page.get_by_label(_NAMES[name], exact=True).check()
 
+    async def attach(self, *files: FilePayload) -> None:
+        """Choose these files in the dialog that the attach button opens."""
+        await self.page.get_by_label("Files", exact=True).set_input_files(files)
+
+    async def give(self, event: str, *files: FilePayload, text: str = "") -> None:
+        """Drop or paste files (and words) over the input."""
+        given = [(file["name"], file["mimeType"], b64encode(file["buffer"]).decode()) for file in files]
+        await self.input.evaluate(_GIVE, [event, given, text])
+
     async def screenshot(self, path: Path) -> None:
         await self.page.screenshot(path=path)
 
@@ -116,7 +139,25 @@ class PageDriver:
     @property
     def answers(self) -> Locator:
         """What the agent said."""
-        return self.page.locator(".entry.theirs:not(.notice):not(.other) .words")
+        return self.page.locator("#log .entry.theirs:not(.notice):not(.other) .words")
+
+    @property
+    def growing(self) -> Locator:
+        """Answers that are being written."""
+        return self.page.locator("#growing .words")
+
+    @property
+    def sources(self) -> Locator:
+        return self.page.locator(".sources li")
+
+    @property
+    def chips(self) -> Locator:
+        """What goes along with the next message."""
+        return self.page.locator("#chips li")
+
+    @property
+    def refusal(self) -> Locator:
+        return self.page.locator("#refusal")
 
     @property
     def notices(self) -> Locator:

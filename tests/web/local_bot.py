@@ -21,7 +21,7 @@ from bot.events import (
     TurnEnded,
     TurnStarted,
 )
-from bot.types import Accepted, JsonObject, Message, Part, reference_of
+from bot.types import Accepted, File, JsonObject, Message, Part, reference_of
 from bot.web.app import create_app
 
 
@@ -119,6 +119,10 @@ class LocalBot:
 
     async def say(self, message: Message, text: str, *, by_agent: bool = True, buttons: tuple[str, ...] = ()) -> str:
         return await self.channel.send(message.address, Part(text, by_agent=by_agent, buttons=buttons))
+
+    async def give(self, message: Message, file: File) -> str:
+        """A file that the agent made."""
+        return await self.channel.send(message.address, Part("", by_agent=True, file=file))
 
     def end(self, message: Message, outcome: str = "answered") -> None:
         to = (self.reference(message), lane_of(message))

@@ -267,10 +267,15 @@ async def test_after_a_restart_the_page_goes_on_and_an_unsent_message_arrives_on
             assert len(again.accepted) == 1
 
 
-async def test_a_message_that_is_refused_says_why(chat: PageDriver) -> None:
+async def test_a_message_that_is_refused_says_why_and_keeps_its_words(chat: PageDriver) -> None:
     await chat.page.locator("#input").evaluate("input => { input.value = 'x'.repeat(100001); }")
     await chat.input.press("Enter")
-    await expect(chat.page.locator(".entry .state")).to_contain_text("Not taken: text may have 100000 characters")
+    await expect(chat.refusal).to_contain_text("Not taken: text may have 100000 characters")
+    await expect(chat.input).to_have_value("x" * 100_001)
+    await expect(chat.mine).to_have_count(0)
+    await chat.say("x")
+    await expect(chat.refusal).to_be_hidden()
+    await expect(chat.mine).to_have_text("x")
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])

@@ -1,12 +1,14 @@
 // The chat page: what the server says happened is shown; what is typed is sent until the server has it.
 
-import { actions, clear, scrollDown, seen, show, shownIds } from "/static/log.js";
+import { attached, encoded, put, refuse } from "/static/attach.js";
+import { actions, answerFiles, clear, gone, grow, remove, scrollDown, seen, show, shownIds } from "/static/log.js";
 
 const at = (id) => document.getElementById(id);
 const input = at("input");
 const NAMES = { alex: "Alex", sam: "Sam" };
-const KINDS = ["said", "message", "update", "typing", "run", "tool", "thread", "control", "ended"];
+const KINDS = ["said", "message", "update", "drafts", "typing", "run", "tool", "thread", "control", "ended"];
 const RETRY_MILLISECONDS = 1000;
+const MOST_HELD = 50;
 
 let here = { person: "alex", conversation: "personal" };
 let visit = 0; // raised with each load: what an earlier one still brings is not shown
@@ -14,13 +16,15 @@ let source = null;
 let facts = { thread: null, backend: "", waiting: 0, ahead: 0 };
 const runs = new Map(); // reference -> the run's state
 const unanswered = new Map(); // reference -> a message of this page whose turn has not ended
-const drafts = new Map();
+const drafts = new Map(); // a place -> what is written there and not sent
+const held = new Map(); // the id of a message of this page -> its files; a browser keeps them no longer than the page
 let outbox = JSON.parse(sessionStorage.getItem("outbox") ?? "[]");
 let sending = false;
 
 const keyOf = (place) => `${place.person}/${place.conversation}`;
 const sameConversation = (entry) => keyOf(entry) === keyOf(here);
 const query = () => new URLSearchParams(here).toString();
+const context = () => ({ ...here, names: NAMES, held });
 
 // -- the head and the run's state ----------------------------------------------------------------------------
 
@@ -113,10 +117,11 @@ function onTyping(data) {
 
 function handle(kind, data, replayed) {
   if (kind === "typing") return onTyping(data);
+  if (kind === "drafts") return grow(data.drafts, context());
   if (kind === "run") return onRun(data);
   if (kind === "ended") return onEnded(data, replayed);
   if (kind === "control" && !replayed) refresh();
-  return show(kind, data, { ...here, names: NAMES });
+  return show(kind, data, context());
 }
 
 // -- what the server has -------------------------------------------------------------------------------------
@@ -142,7 +147,8 @@ async function refresh() {
   }
 }
 
-async function load() {
+// `again`: the place is the same, but the server doesn't know any more what it showed of it.
+async function load(again = false) {
   visit += 1;
   const mine = visit;
   source?.close();
@@ -152,27 +158,29 @@ async function load() {
   } catch {
     if (mine !== visit) return;
     lost("No connection to Threadkeeper. Trying again…");
-    setTimeout(() => mine === visit && load(), RETRY_MILLISECONDS);
+    setTimeout(() => mine === visit && load(again), RETRY_MILLISECONDS);
     return;
   }
   if (mine !== visit) return;
-  rebuild(now);
+  rebuild(now, again ? answerFiles() : []);
   listen(now.last);
   lost(now.problem ?? "");
   flush();
 }
 
-function rebuild(now) {
+function rebuild(now, files) {
   const waiting = [...unanswered.values()].filter(sameConversation);
   at("log").setAttribute("aria-busy", "true"); // an old conversation is not read aloud
   clear();
   runs.clear();
   at("typing").hidden = true;
-  for (const entry of now.history) seen(entry, { ...here, names: NAMES });
+  for (const entry of now.history) seen(entry, context());
+  const missing = files.filter((file) => !now.events.some(({ data }) => data.file?.url === file.url));
+  if (missing.length) gone(missing.map((file) => file.name));
   for (const { kind, data } of now.events) handle(kind, data, true);
   const told = now.history.filter((entry) => entry.role === "user").slice(-10);
   for (const entry of waiting) {
-    const known = shownIds().has(entry.id) || told.some((one) => one.text.endsWith(entry.text));
+    const known = shownIds().has(entry.id) || (entry.text && told.some((one) => one.text.endsWith(entry.text)));
     if (!known && (now.running || now.waiting)) mineShown(entry, "");
   }
   for (const entry of outbox.filter(sameConversation)) mineShown(entry, "Not sent yet");
@@ -197,9 +205,9 @@ function listen(last) {
     open = false;
     lost("Connection lost. Trying again…");
     // A refusal ends the stream for good; a lost connection is taken up again by the browser.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => mine === visit && load(), RETRY_MILLISECONDS);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => mine === visit && load(true), RETRY_MILLISECONDS);
   };
-  source.addEventListener("reset", load);
+  source.addEventListener("reset", () => mine === visit && load(true));
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => mine === visit && handle(kind, JSON.parse(event.data), false));
   }
@@ -208,7 +216,7 @@ function listen(last) {
 // -- what is said --------------------------------------------------------------------------------------------
 
 function mineShown(entry, note) {
-  show("said", { ...entry, note }, { ...here, names: NAMES });
+  show("said", { ...entry, note }, context());
 }
 
 function keepOutbox(entries) {
@@ -216,13 +224,36 @@ function keepOutbox(entries) {
   sessionStorage.setItem("outbox", JSON.stringify(outbox));
 }
 
-function say(text) {
-  if (!text.trim()) return;
+function say(text, files = []) {
+  if (!text.trim() && !files.length) return;
   const entry = { id: crypto.randomUUID(), ...here, text };
+  if (files.length) {
+    entry.files = files.map(({ name, type }) => ({ name, content_type: type }));
+    held.set(entry.id, files);
+  }
   keepOutbox([...outbox, entry]);
+  const sent = [...held.keys()].filter((id) => !outbox.some((unsent) => unsent.id === id));
+  for (const id of sent.slice(0, -MOST_HELD)) held.delete(id);
   mineShown(entry, "");
   scrollDown();
   flush();
+}
+
+// A message that is refused goes back to where it was written, with the reason beside it.
+function giveBack(entry, why) {
+  const files = held.get(entry.id) ?? [];
+  const joined = (text) => [entry.text, text].filter((one) => one.trim()).join("\n\n");
+  held.delete(entry.id);
+  if (!sameConversation(entry)) {
+    const draft = drafts.get(keyOf(entry)) ?? { text: "", files: [] };
+    drafts.set(keyOf(entry), { text: joined(draft.text), files: [...files, ...draft.files], why });
+    return;
+  }
+  remove(entry.id);
+  input.value = joined(input.value);
+  put([...files, ...attached()]);
+  refuse(`Not taken: ${why}`);
+  fit();
 }
 
 // One at a time, so that what was said first arrives first. A retry has the same id, so it is one message.
@@ -236,16 +267,27 @@ async function flush() {
 
 async function post(entry) {
   const note = (text) => sameConversation(entry) && mineShown(entry, text);
+  if (entry.files && !held.has(entry.id)) {
+    note("Not sent: the page was loaded again, which lost its files. Attach them once more.");
+    return true;
+  }
+  const { files, ...body } = entry;
+  try {
+    if (files) body.attachments = await encoded(held.get(entry.id));
+  } catch (unreadable) {
+    giveBack(entry, unreadable.message);
+    return true;
+  }
   try {
     const response = await fetch("/local/messages", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(entry),
+      body: JSON.stringify(body),
     });
     const answer = await response.json();
     if (response.status >= 500) throw new Error(answer.error);
     if (!response.ok) {
-      note(`Not taken: ${answer.error}`);
+      giveBack(entry, answer.error);
       return true;
     }
     if (answer.fresh) unanswered.set(answer.reference, entry);
@@ -265,17 +307,24 @@ function fit() {
 }
 
 function send() {
-  say(input.value);
+  const text = input.value;
+  const files = attached();
   input.value = "";
+  put([]);
+  refuse("");
+  say(text, files);
   fit();
   input.focus();
 }
 
 function go(place) {
-  drafts.set(keyOf(here), input.value);
+  drafts.set(keyOf(here), { text: input.value, files: attached() });
   here = { ...here, ...place };
   unanswered.clear();
-  input.value = drafts.get(keyOf(here)) ?? "";
+  const draft = drafts.get(keyOf(here)) ?? { text: "", files: [] };
+  input.value = draft.text;
+  put(draft.files);
+  refuse(draft.why ? `Not taken: ${draft.why}` : "");
   input.placeholder = here.conversation === "team" ? `Ask something, as ${NAMES[here.person]}` : "Ask something";
   fit();
   history.replaceState(null, "", `#${keyOf(here)}`);

@@ -1,15 +1,19 @@
 // The conversation as it is shown: bubbles, tool lines, dividers.
 
+import { answerFile, element, sentFile, sources } from "/static/beside.js";
 import { markdown } from "/static/markdown.js";
 
 const log = document.getElementById("log");
+const growing = document.getElementById("growing");
 const scroller = document.getElementById("scroller");
 const byId = new Map(); // the id of a message or a tool call -> its element
+const filesOf = new Map(); // the id of a message -> the file it brought
 const NEAR_PIXELS = 120;
 const MOST_ENTRIES = 600;
 
 let sayWord = () => {};
 let following = true; // the newest line stays in view, until the reader scrolls up
+let top = 0;
 
 export function actions(say) {
   sayWord = say;
@@ -17,11 +21,23 @@ export function actions(say) {
 
 export function clear() {
   log.replaceChildren();
+  growing.replaceChildren();
   byId.clear();
+  filesOf.clear();
+}
+
+export function remove(id) {
+  byId.get(id)?.remove();
+  byId.delete(id);
 }
 
 export function shownIds() {
   return new Set(byId.keys());
+}
+
+// The files of answers that are shown now.
+export function answerFiles() {
+  return [...filesOf.values()];
 }
 
 function atBottom() {
@@ -34,17 +50,12 @@ export function scrollDown() {
 }
 
 scroller.addEventListener("scroll", () => {
-  following = atBottom();
+  // Only a way up leaves the newest line: an image that arrives late makes the end far, without anyone moving.
+  if (scroller.scrollTop < top || atBottom()) following = atBottom();
+  top = scroller.scrollTop;
 });
 const growth = new ResizeObserver(() => following && scrollDown());
 for (const part of [scroller, ...scroller.children]) growth.observe(part);
-
-function element(name, className, ...children) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
-}
 
 function add(id, made) {
   if (id) {
@@ -54,6 +65,7 @@ function add(id, made) {
   log.append(made);
   while (log.childElementCount > MOST_ENTRIES) {
     byId.delete(log.firstElementChild.dataset.id);
+    filesOf.delete(log.firstElementChild.dataset.id);
     log.firstElementChild.remove();
   }
 }
@@ -71,8 +83,13 @@ function person(data, here) {
   }
   const mine = data.person === here.person;
   const who = element("div", "who", `${mine ? "You" : here.names[data.person]}${clock(data.at ?? Date.now() / 1000)}`);
-  const words = element("div", "words", data.text.trim() ? data.text : "(nothing)");
-  const made = element("div", `entry ${mine ? "mine" : "theirs other"}`, who, words);
+  const files = data.files ?? [];
+  const made = element("div", `entry ${mine ? "mine" : "theirs other"}`, who);
+  if (data.text.trim() || !files.length) made.append(element("div", "words", data.text.trim() ? data.text : "(nothing)"));
+  if (files.length) {
+    const held = here.held?.get(data.id) ?? [];
+    made.append(element("ul", "files", ...files.map((file, index) => sentFile(file, held[index]))));
+  }
   add(data.id, made);
   setNote(made, data.note ?? "");
 }
@@ -91,12 +108,9 @@ function setNote(entry, note) {
   line.textContent = note;
 }
 
-function fill(entry, data) {
-  entry.querySelector(".words").replaceChildren(markdown(data.text));
-  entry.querySelector(".buttons")?.remove();
-  if (!data.buttons?.length) return;
+function buttons(words) {
   const row = element("div", "buttons");
-  for (const word of data.buttons) {
+  for (const word of words) {
     const button = element("button", "", word);
     button.type = "button";
     button.addEventListener("click", () => {
@@ -105,7 +119,23 @@ function fill(entry, data) {
     });
     row.append(button);
   }
-  entry.append(row);
+  return row;
+}
+
+// Everything of a delivery but who said it.
+function fill(entry, data) {
+  while (entry.childElementCount > 1) entry.lastElementChild.remove();
+  if (data.text.trim() || !data.file) entry.append(element("div", "words", markdown(data.text)));
+  if (data.file) {
+    entry.append(answerFile(data.file));
+    filesOf.set(data.id, data.file);
+  }
+  if (data.citations?.length) entry.append(sources(data.citations));
+  if (data.buttons?.length) entry.append(buttons(data.buttons));
+}
+
+function recipient(data, here) {
+  return here.conversation === "team" && here.names[data.to] ? ` to ${here.names[data.to]}` : "";
 }
 
 function bot(data, here) {
@@ -114,11 +144,35 @@ function bot(data, here) {
     fill(known, data);
     return;
   }
-  const to = here.conversation === "team" && here.names[data.to] ? ` to ${here.names[data.to]}` : "";
+  const to = recipient(data, here);
   const who = element("div", "who", `Threadkeeper${data.by_agent ? " (AI)" : ""}${to}${clock(data.at)}`);
-  const made = element("div", `entry theirs${data.by_agent ? "" : " notice"}`, who, element("div", "words"));
+  const made = element("div", `entry theirs${data.by_agent ? "" : " notice"}`, who);
   fill(made, data);
+  if (data.draft) draftOf(data.draft)?.remove(); // these are its final words
   add(data.id, made);
+}
+
+// -- answers that grow ---------------------------------------------------------------------------------------
+
+function draftOf(id) {
+  return [...growing.children].find((made) => made.dataset.draft === id);
+}
+
+// All that grow now: those that are not among them have ended.
+export function grow(drafts, here) {
+  for (const made of [...growing.children]) {
+    if (!drafts.some((draft) => draft.id === made.dataset.draft)) made.remove();
+  }
+  for (const draft of drafts) {
+    let made = draftOf(draft.id);
+    if (!made) {
+      const who = element("div", "who", `Threadkeeper (AI)${recipient(draft, here)} · writing…`);
+      made = element("div", "entry theirs draft", who, element("div", "words"));
+      made.dataset.draft = draft.id;
+      growing.append(made);
+    }
+    made.querySelector(".words").replaceChildren(markdown(draft.text));
+  }
 }
 
 function tool(data) {
@@ -140,6 +194,12 @@ function thread(data) {
   const why = data.reason === "first" ? "" : ` · ${data.reason}`;
   const carried = data.carried === "nothing" ? "" : ` · remembers by ${data.carried}`;
   add("", element("div", "divider", element("span", "", `New thread${why}${carried}`)));
+}
+
+// What the server no longer tells of, most often since it was started again.
+export function gone(names) {
+  const shown = names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
+  add("", element("div", "divider", element("span", "", `Files that are no longer here: ${shown}`)));
 }
 
 // What the agent's own thread remembers, from before this process.
