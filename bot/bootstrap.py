@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from bot import admin
+from bot.backends import Backends, open_agent
 from bot.clock import SystemClock
 from bot.commands import Commands, parse
 from bot.errors import ServiceUnavailable, ThreadGone
@@ -33,13 +34,6 @@ from bot.types import Accepted, Control, ConversationKind, Entry, JsonObject, Me
 
 log = logging.getLogger("threadkeeper.bootstrap")
 
-AGENTS = {
-    "rehearsal": "bot.agents.rehearsal",
-    "foundry": "bot.agents.foundry",
-    "foundry-classic": "bot.agents.foundry_classic",
-    "chat-completions": "bot.agents.chat_completions",
-}
-"""Where each AGENT_BACKEND lives. Only the chosen one is imported: all of them cost seconds and 160 MB."""
 ROLLOVER_SHARE = 3 / 4
 """Of the window of a model that is ours to fill: a thread moves on before its beginning would have to be left out."""
 
@@ -147,8 +141,9 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
         channels: dict[str, Channel] = dict(given.channels or {})
         limits_of_inbox = given.inbox or InboxLimits()
         inbox = Inbox(store, clock, emit, _owner(), limits_of_inbox)
-        forgetting = Forgetting(store, agent, emit, settings.retention_days)
-        threads = Threads(store.threads, agent, clock, emit, given.threads or _thread_limits(settings))
+        archives = Backends(settings, agent, store, clock, texts, stack)
+        forgetting = Forgetting(store, agent, archives, emit, settings.retention_days)
+        threads = Threads(store.threads, agent, archives, clock, emit, given.threads or _thread_limits(settings))
         limits = given.runs or RunLimits(deadline=settings.run_deadline_seconds)
         rounds = Rounds(toolbox, store.tool_calls, clock, emit, texts)
         runs = Runs(agent, rounds, clock, emit, limits)
@@ -188,19 +183,6 @@ async def open_beside(settings: Settings) -> Store:
     module = importlib.import_module("bot.store")
     store: Store = await module.open_store(settings.database_url, SystemClock(), runner=False)
     return store
-
-
-async def open_agent(settings: Settings, store: Store, clock: Clock, texts: Texts, stack: AsyncExitStack) -> Agent:
-    """The agent that the settings name; closed with the stack.
-
-    Raises:
-        OperatorError: it cannot be used.
-    """
-    module = importlib.import_module(AGENTS[settings.agent_backend])
-    own = {"history": store.history} if settings.agent_backend in ("rehearsal", "chat-completions") else {}
-    agent: Agent = await module.create(settings, clock=clock, texts=texts, **own)
-    stack.push_async_callback(agent.close)
-    return agent
 
 
 def find_tools(settings: Settings) -> tuple[Any, list[str]]:

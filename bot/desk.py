@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from bot.bootstrap import open_agent, open_beside, texts_for
+from bot.backends import Backends, open_agent
+from bot.bootstrap import open_beside, texts_for
 from bot.clock import SystemClock
 from bot.errors import OperatorError, ServiceUnavailable, ThreadGone
 from bot.events import Event
 from bot.forgetting import Forgetting
 from bot.inbox import InboxLimits
-from bot.ports import Agent, Store
+from bot.ports import Archives, Store
 from bot.settings import Settings
 from bot.types import Act, JsonObject, Known, Thread
 
@@ -30,7 +31,7 @@ class Desk:
     """The acts, each with its audit row."""
 
     store: Store
-    agent: Agent
+    archives: Archives
     forgetting: Forgetting
     actor: str
 
@@ -86,10 +87,11 @@ class Desk:
             "began": thread.opened_at,
             "why": str(thread.reason),
         }
-        if (thread.backend, thread.project) != (self.agent.backend, self.agent.project):
-            return known | {"messages": [], "problem": "it lies with another agent than the one that is set"}
         try:
-            said = await self.agent.history(thread.remote_id, EXPORTED)
+            agent = await self.archives.of(thread)
+            if agent is None:
+                return known | {"messages": [], "problem": "it lies with an agent that nothing speaks with any more"}
+            said = await agent.history(thread.remote_id, EXPORTED)
         except ThreadGone:
             return known | {"messages": [], "problem": "it no longer exists at the service"}
         return known | {"messages": [{"role": one.role, "text": one.text} for one in said]}
@@ -121,8 +123,9 @@ async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
         store = await open_beside(settings)
         stack.push_async_callback(store.close)
         agent = await open_agent(settings, store, SystemClock(), texts_for(settings), stack)
-        forgetting = Forgetting(store, agent, _say_nothing, settings.retention_days)
+        archives = Backends(settings, agent, store, SystemClock(), texts_for(settings), stack)
+        forgetting = Forgetting(store, agent, archives, _say_nothing, settings.retention_days)
         try:
-            yield Desk(store, agent, forgetting, _whoever())
+            yield Desk(store, archives, forgetting, _whoever())
         except ServiceUnavailable as error:
             raise OperatorError(str(error), "Run the command again: it goes on with what is left.") from None

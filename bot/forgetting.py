@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bot.errors import OperatorError, ServiceUnavailable
 from bot.events import Emit, ThreadsDeleted
 from bot.lease import Turn
-from bot.ports import Agent, Store
+from bot.ports import Agent, Archives, Store
 from bot.types import Known, Thread
 
 log = logging.getLogger("threadkeeper.forgetting")
@@ -25,9 +25,10 @@ GIVE_UP_AFTER = 3
 class Forgetting:
     """Deletes the threads that are marked for it. A thread's row here goes last: while it stands, work is left."""
 
-    def __init__(self, store: Store, agent: Agent, emit: Emit, days: float) -> None:
+    def __init__(self, store: Store, agent: Agent, archives: Archives, emit: Emit, days: float) -> None:
         self._store = store
         self._agent = agent
+        self._archives = archives
         self._emit = emit
         self._days = days
         self._loop: asyncio.Task[None] | None = None
@@ -35,7 +36,7 @@ class Forgetting:
     # -- as someone wished ----------------------------------------------------------------------------------
 
     async def person(self, turn: Turn) -> int:
-        """What "forget me now" leaves to do in its turn; how many threads are left, of an agent that is not ours now.
+        """What "forget me now" leaves to do in its turn; how many threads are left, at a service that was left.
 
         Raises:
             ServiceUnavailable, OperatorError: not now; taken up again, it goes on with what is left.
@@ -50,7 +51,7 @@ class Forgetting:
         return left
 
     async def delete(self, keys: Sequence[str], reference: str = "") -> int:
-        """Delete every marked thread of these lanes; how many are left, of an agent that is not ours now.
+        """Delete every marked thread of these lanes; how many are left, at a service that was left.
 
         Raises:
             ServiceUnavailable, OperatorError: not now; what was deleted stays deleted.
@@ -66,11 +67,16 @@ class Forgetting:
         return left
 
     async def _delete(self, thread: Thread) -> bool:
-        if (thread.backend, thread.project) == (self._agent.backend, self._agent.project):
-            await self._agent.delete_thread(thread.remote_id)
-        elif await self._store.history.thread_exists(thread.remote_id):
-            await self._store.history.delete_thread(thread.remote_id)
-        else:
+        ours = (thread.backend, thread.project) == (self._agent.backend, self._agent.project)
+        try:
+            agent = self._agent if ours else await self._archives.of(thread)
+            if agent is not None:
+                await agent.delete_thread(thread.remote_id)
+        except (ServiceUnavailable, OperatorError):
+            if ours:
+                raise
+            agent = None  # a service that was left may be gone for good: it is tried again, but holds nothing up
+        if agent is None:
             await self._store.forgetting.left(thread.id)
             return False
         await self._store.forgetting.deleted(thread.id)

@@ -92,6 +92,7 @@ class Inbox:
         Raises:
             ServiceUnavailable: it could not be stored, and must not be acknowledged.
         """
+        self._wake.set()  # the claim shares the transaction of the message, and so its flush to disk
         accepted = await self._store.inbox.put(entry, self._limits.undo)
         reference = reference_of(accepted.turn)
         channel, kind = entry.message.conversation.channel, str(entry.message.kind)
@@ -102,7 +103,7 @@ class Inbox:
                 if turn in self._running:
                     self._running[turn][0].interrupt(why)
             self._emit(ControlApplied(reference, entry.lane, entry.control, accepted.generation, accepted.dropped))
-        self._wake.set()
+        self._wake.set()  # again: that claim may have come too early
         return accepted
 
     def must_outlast(self, seconds: float) -> None:
@@ -166,7 +167,7 @@ class Inbox:
             self._wake.clear()
             try:
                 await self._claim_all()
-                pause = await self._until_due()
+                pause = 0.0 if self._wake.is_set() else await self._until_due()
             except ServiceUnavailable as error:
                 log.warning("the inbox cannot be read: %s", error)
                 pause = self._limits.sweep
@@ -186,7 +187,8 @@ class Inbox:
     async def _claim_all(self) -> None:
         while not self._stopping and (free := self._limits.running - len(self._running)) > 0:
             began = self._clock.monotonic()
-            claims = await self._store.inbox.claim(self._owner, min(free, 50), self._limits.lease)
+            most = min(free, 50)
+            claims = await self._store.inbox.claim(self._owner, most, self._limits.lease)
             for claim in claims:
                 if claim.turn in self._running:
                     await self._start_afresh(claim.turn)
@@ -195,7 +197,7 @@ class Inbox:
                 turn = Turn(claim, self._store.inbox, self._clock, self._owner, leased_until, self.renew)
                 task = asyncio.create_task(self._run(turn), name=f"turn-{turn.reference}")
                 self._running[turn.id] = (turn, task)
-            if not claims:
+            if len(claims) < most:
                 return
 
     async def _start_afresh(self, turn: int) -> None:

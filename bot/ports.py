@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from bot.types import (
     Accepted,
     Act,
     Ask,
+    AtService,
     Caller,
     Carried,
     Claim,
+    Compared,
     Ended,
     Ending,
     Entry,
@@ -177,6 +179,58 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """Give back sessions and credentials."""
+        ...
+
+
+@runtime_checkable
+class KeepsTools(Protocol):
+    """An agent whose service must know every tool beforehand."""
+
+    async def mismatch(self, tools: Sequence[ToolSpec]) -> list[str]:
+        """What the service lacks, or has otherwise, of these tools; empty if nothing.
+
+        If it raises, the next run begins with asking again.
+
+        Raises:
+            ServiceUnavailable, OperatorError: the service did not say.
+        """
+        ...
+
+
+class Definition(Protocol):
+    """The agent's definition at its service: what agent.toml and the tools want, and what is there."""
+
+    async def compare(self, tools: Sequence[ToolSpec]) -> Compared:
+        """Both beside each other. Changes nothing.
+
+        Raises:
+            ServiceUnavailable, OperatorError: the service did not say, or keeps something that is no such definition.
+        """
+        ...
+
+    async def push(self, tools: Sequence[ToolSpec]) -> tuple[Compared, AtService | None]:
+        """Make the service's what is wanted. How both stood before, and the agent as it is now; None: nothing to do.
+
+        Raises:
+            ServiceUnavailable: nothing is known of its effect; asked again, it does what is left.
+            OperatorError: the service refuses it.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Archives(Protocol):
+    """The agents of threads that were made under other settings, as far as they can still be reached."""
+
+    async def of(self, thread: Thread) -> Agent | None:
+        """The agent that this thread lies with; None where nothing of ours speaks with it any more.
+
+        Raises:
+            OperatorError: it cannot be opened.
+        """
         ...
 
 
@@ -446,6 +500,22 @@ class ForgettingStore(Protocol):
         ...
 
 
+class MovingStore(Protocol):
+    """Lanes whose thread lies with another agent than the one that is set."""
+
+    async def elsewhere(self, backend: str, project: str, after: str, limit: int) -> list[Lane]:
+        """The next such lanes behind the key `after`, in the order of their keys."""
+        ...
+
+    async def move(self, thread: Thread, *, carried: str) -> bool:
+        """Make this new thread its lane's current one in place of its `previous_id`.
+
+        False, and nothing is changed, where that is not the current one any more, the generation is another, or a
+        message of the lane runs or waits.
+        """
+        ...
+
+
 class History(Protocol):
     """Threads that lie in our own store, for agents whose service keeps none."""
 
@@ -549,6 +619,8 @@ class Store(Protocol):
     def forgetting(self) -> ForgettingStore: ...
     @property
     def usage(self) -> Usage: ...
+    @property
+    def moving(self) -> MovingStore: ...
     @property
     def sole(self) -> bool:
         """Whether no other process can run turns on it."""

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from bot.errors import ServiceUnavailable, ThreadGone
+from bot.errors import OperatorError, ServiceUnavailable, ThreadGone
 from bot.events import Emit, ThreadOpened
 from bot.lease import Turn
-from bot.ports import Agent, Clock, ThreadStore
+from bot.ports import Agent, Archives, Clock, ThreadStore
 from bot.types import (
     Carried,
     Conversation,
     ConversationKind,
     Person,
     RunMark,
+    Said,
     Thread,
     ThreadReason,
 )
 
+log = logging.getLogger("threadkeeper.threads")
+
 NEAR = 0.9
 """From this share of a limit on, the summary for the next thread is prepared after an answer."""
 
-CARRIED_MESSAGES = 20
+CARRIED_MESSAGES = 19
 CARRIED_CHARACTERS = 24_000
-"""What is carried where there is no summary: at most so many of the last messages, so long together."""
+"""What is carried where there is no summary: at most so many of the last messages, so long together. With
+the words before them they are as many as Foundry takes in one request."""
+LIVES = 3
+"""In so many lives of a turn a service that is left is asked for the past; then the thread begins without it."""
 
 
 def thread_key(conversation: Conversation, person: Person, groups: Literal["person", "shared"]) -> str:
@@ -83,9 +91,18 @@ def near_limit(thread: Thread, limits: ThreadLimits, *, messages: int, tokens: i
 class Threads:
     """Opens threads, and moves on to the next."""
 
-    def __init__(self, store: ThreadStore, agent: Agent, clock: Clock, emit: Emit, limits: ThreadLimits) -> None:
+    def __init__(
+        self,
+        store: ThreadStore,
+        agent: Agent,
+        archives: Archives,
+        clock: Clock,
+        emit: Emit,
+        limits: ThreadLimits,
+    ) -> None:
         self._store = store
         self._agent = agent
+        self._archives = archives
         self._clock = clock
         self._emit = emit
         self.limits = limits
@@ -107,7 +124,7 @@ class Threads:
         if turn.thread is not None and (reason is None or self._under_way(turn)):
             return turn.thread
         assert reason is not None
-        carried = await self._carried(turn.thread, reason)
+        carried = await self._carried(turn, reason)
         turn.check()
         remote_id = await self._agent.open_thread(carried, RunMark(str(turn.id), "open", turn.reference))
         now = self._clock.now()
@@ -145,26 +162,44 @@ class Threads:
         run = turn.saved("run")
         return bool(run) and turn.thread is not None and run["thread"] == turn.thread.remote_id
 
-    async def _carried(self, thread: Thread | None, reason: ThreadReason) -> Carried:
+    async def _carried(self, turn: Turn, reason: ThreadReason) -> Carried:
+        thread = turn.thread
         if thread is None or reason is ThreadReason.LOST:
             return Carried()
         if thread.summary:
             return Carried(summary=thread.summary)
-        if (thread.backend, thread.project) != (self._agent.backend, self._agent.project):
-            return Carried()  # the old service is not ours to ask any more
         try:
-            said = await self._agent.history(thread.remote_id, CARRIED_MESSAGES)
+            if (thread.backend, thread.project) == (self._agent.backend, self._agent.project):
+                said = await self._agent.history(thread.remote_id, CARRIED_MESSAGES)
+            else:
+                said = await self._from_elsewhere(turn, thread)
         except ThreadGone:
             return Carried()
         except ServiceUnavailable:
             if reason is ThreadReason.STUCK:
                 return Carried()
             raise
-        kept: list[int] = []
-        room = CARRIED_CHARACTERS
-        for index in range(len(said) - 1, -1, -1):
-            room -= len(said[index].text)
-            if room < 0:
-                break
-            kept.append(index)
-        return Carried(messages=tuple(said[index] for index in reversed(kept)))
+        return Carried(messages=latest(said, CARRIED_CHARACTERS))
+
+    async def _from_elsewhere(self, turn: Turn, thread: Thread) -> list[Said]:
+        """What was said in a thread of another service or project, where it still tells."""
+        try:
+            agent = await self._archives.of(thread)
+            return await agent.history(thread.remote_id, CARRIED_MESSAGES) if agent else []
+        except (ServiceUnavailable, OperatorError) as error:
+            # What is left may be gone for good, or let nobody in any more: that must not keep people waiting.
+            if isinstance(error, ServiceUnavailable) and turn.attempts < LIVES:
+                raise
+            log.warning("thread %s of %s cannot be read, the next begins without it", thread.remote_id, thread.backend)
+            return []
+
+
+def latest(said: Sequence[Said], characters: int) -> tuple[Said, ...]:
+    """As many of the last entries as fit."""
+    kept: list[Said] = []
+    for entry in reversed(said):
+        characters -= len(entry.text)
+        if characters < 0:
+            break
+        kept.append(entry)
+    return tuple(reversed(kept))

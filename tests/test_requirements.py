@@ -17,6 +17,7 @@ RUN: list[str] = PYPROJECT["project"]["dependencies"]
 DEV: list[str] = PYPROJECT["dependency-groups"]["dev"]
 
 MODULES = {
+    "azure-ai-projects": "azure.ai.projects",
     "azure-ai-agents": "azure.ai.agents",
     "azure-core": "azure.core",
     "azure-identity": "azure.identity",

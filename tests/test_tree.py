@@ -25,8 +25,9 @@ ORDER: list[set[str]] = [
     {"turn"},
     # nothing on a message's path reads the environment, the log or the real time
     {"settings", "telemetry", "metrics", "clock"},
+    {"backends"},  # loads agents by name
     {"bootstrap"},
-    {"desk", "published"},  # the commands beside a running bot
+    {"desk", "published", "moving", "retirement"},  # the commands beside a running bot
     {"__main__"},
 ]
 """The files of bot/, lowest first. A file imports only files of lower rows."""
@@ -45,13 +46,13 @@ FOLDERS = {
     "channels": NOUNS,
     "store": NOUNS,
     "web": NOUNS,
-    "cli": NOUNS | {"telemetry", "clock", "bootstrap", "desk", "published"},
+    "cli": NOUNS | {"telemetry", "clock", "backends", "bootstrap", "desk", "published", "moving", "retirement"},
 }
 """The folders of bot/ and the files that they import: nouns and questions, never what asks. cli stands above all."""
 
 ACROSS = {
     "bot.__main__": {"bot.cli"}
-    | {f"bot.cli.{name}" for name in ("serve", "chat", "agent", "inbox", "threads", "tools", "usage")},
+    | {f"bot.cli.{name}" for name in ("serve", "chat", "agent", "inbox", "migrate", "threads", "tools", "usage")},
     "bot.cli.chat": {"bot.channels.terminal"},  # the command is this channel
 }
 """Imports of a folder from outside it. bootstrap loads folders by name, so that only the chosen ones cost."""
@@ -61,7 +62,10 @@ THIRD_PARTY: dict[str, set[str]] = {
     "alembic": {"bot/store/"},
     "azure.ai.agents": {
         "bot/agents/foundry_classic.py",
-        "bot/agents/definition.py",  # types its client
+        "bot/agents/definition.py",  # types its client, as the next ones do
+        "bot/agents/classic_files.py",
+        "bot/agents/classic_stream.py",
+        "bot/agents/classic_threads.py",
         "bot/agents/classic_definition.py",
     },
     "azure.ai.projects": {"bot/agents/foundry.py", "bot/agents/foundry_definition.py"},
@@ -87,7 +91,8 @@ THIRD_PARTY: dict[str, set[str]] = {
 """Where each package may be imported: files, or folders with a slash at the end. All others nowhere."""
 
 BY_NAME = {
-    "bot/bootstrap.py": "imports the chosen agent and channels alone: all of them cost seconds and 160 MB",
+    "bot/backends.py": "imports the agents that are in use alone: all of them cost seconds and 160 MB",
+    "bot/bootstrap.py": "imports the channels in use alone: all of them cost seconds and 160 MB",
     "bot/published.py": "the same, of the chosen agent's definition",
     "adapters/discovery.py": "finds tools by their files' names",
 }

@@ -6,16 +6,17 @@ from bot.texts import Texts
 from bot.types import Carried, Said
 
 
-def opening(carried: Carried, texts: Texts, most: int) -> list[Said]:
+def opening(carried: Carried, texts: Texts, most: int | None = None) -> list[Said]:
     """The first entries of the thread, at most so many."""
-    if carried.summary:
-        return [Said("user", texts.carried_summary(carried.summary))]
     entries = [entry for entry in carried.messages if entry.text.strip()]
-    if not entries:
+    if carried.summary:
+        first = texts.carried_summary(carried.summary)
+    elif entries:
+        first = texts.carried_messages()
+    else:
         return []
-    room = most - 1
-    first = texts.carried_messages()
+    room = len(entries) if most is None else most - 1
     # What does not fit as messages of its own is carried all the same, within the first entry.
-    for entry in entries[:-room]:
+    for entry in entries[:-room] if room else ():
         first += f"\n\n{entry.role}: {entry.text}"
-    return [Said("user", first), *entries[-room:]]
+    return [Said("user", first), *(entries[-room:] if room else ())]

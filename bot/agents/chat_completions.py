@@ -103,7 +103,7 @@ class ChatCompletionsAgent:
 
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
         thread_id = f"thread_{uuid.uuid4().hex[:20]}"
-        await self._history.create_thread(thread_id, opening(carried, self._texts, READ))
+        await self._history.create_thread(thread_id, opening(carried, self._texts))
         return thread_id
 
     async def start(self, thread_id: str, ask: Ask) -> Handle:

@@ -31,10 +31,13 @@ class Conversations:
         self._post_seconds = post_seconds
 
     async def create(self, said: Sequence[Said], marks: dict[str, str]) -> str:
-        """Make one that begins with these entries; its id."""
-        body: JsonObject = {"metadata": marks} | ({"items": [entry(one) for one in said]} if said else {})
+        """Make one that begins with these entries; its id. One request, where they are as many as that takes."""
+        items = [entry(one) for one in said]
+        body: JsonObject = {"metadata": marks} | ({"items": items[:MOST_ITEMS]} if items else {})
         try:
-            return id_of(await request(self._raw.create, seconds=self._post_seconds, **body))
+            thread_id = id_of(await request(self._raw.create, seconds=self._post_seconds, **body))
+            await self.add(thread_id, items[MOST_ITEMS:])
+            return thread_id
         except Refused as refused:
             if refused.status != 404:
                 raise

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from azure.ai.agents.aio import AgentsClient
 
+from bot.agents import agent_file
 from bot.agents.azure import id_of, page, request
+from bot.agents.classic_form import in_classic_words, written
+from bot.agents.comparing import Wanted
 from bot.agents.failures import Refused
 from bot.errors import OperatorError
 from bot.ports import Clock
@@ -18,11 +21,6 @@ FRESH_SECONDS = 300.0
 """How long an agent's tools are taken for unchanged."""
 REQUEST_SECONDS = 30.0
 PAGE = 100
-
-INSTRUCTIONS = (
-    "You are an AI assistant in a chat. Answer briefly and plainly, in the language of the person. Use your tools "
-    "where they help, and never claim to have done what no tool confirmed. Say so when you do not know."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +35,15 @@ class Directory:
     """Knows the agent, and asks the service again when that knowledge is old. Callers at once share one request."""
 
     def __init__(self, client: AgentsClient, settings: Settings, clock: Clock) -> None:
+        """Read agent.toml, for the agent that may have to be made.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._file = agent_file.read(settings)
         self._known: AgentDefinition | None = None
         self._known_at = 0.0
         self._asking: asyncio.Task[AgentDefinition] | None = None
@@ -74,14 +78,21 @@ class Directory:
 
     async def _ask(self) -> AgentDefinition:
         try:
-            self._known = await self._by_id() or await self._by_name() or await self._made()
+            self._known = _definition(await self.find() or await self._made())
         except OperatorError:
             self._known = None
             raise
         self._known_at = self._clock.monotonic()
         return self._known
 
-    async def _by_id(self) -> AgentDefinition | None:
+    async def find(self) -> JsonObject | None:
+        """The agent as the service has it; None if it is not there, and may be made.
+
+        Raises: as `confirm`.
+        """
+        return await self._by_id() or await self._by_name()
+
+    async def _by_id(self) -> JsonObject | None:
         named = self._settings.agent_id
         agent_id = named or (self._known.id if self._known else "")
         if not agent_id:
@@ -98,9 +109,9 @@ class Directory:
                 "Set AGENT_ID to one that exists (and PROJECT_ENDPOINT to its project), or unset AGENT_ID and set "
                 "MODEL_DEPLOYMENT_NAME to have one made.",
             ) from None
-        return _definition(answer.body)
+        return answer.body
 
-    async def _by_name(self) -> AgentDefinition | None:
+    async def _by_name(self) -> JsonObject | None:
         """The oldest agent with our name and model, so that every replica takes the same one."""
         wanted = (self._settings.agent_name, self._settings.model_deployment_name)
         after: str | None = None
@@ -116,22 +127,36 @@ class Directory:
                 ) from None
             for agent in agents:
                 if (agent.get("name"), agent.get("model")) == wanted:
-                    return _definition(agent)
+                    return agent
             if len(agents) < PAGE:
                 return None
             after = id_of(agents[-1])
 
-    async def _made(self) -> AgentDefinition:
-        model = self._settings.model_deployment_name
-        body = {"model": model, "name": self._settings.agent_name, "instructions": INSTRUCTIONS}
-        try:
-            answer = await request(self._client.create_agent, body, seconds=REQUEST_SECONDS)
-        except Refused as refused:
-            raise OperatorError(
-                f"No agent could be made for the model deployment {model!r} ({refused.status} {refused.code}).",
-                "Set MODEL_DEPLOYMENT_NAME to a deployment of the project, or AGENT_ID to an agent that exists.",
-            ) from None
-        return _definition(answer.body)
+    async def _made(self) -> JsonObject:
+        """Without tools of ours: each run brings them along."""
+        service = tuple(in_classic_words(tool) for tool in self._file.tools or ())
+        wanted = Wanted({"model": self._settings.model_deployment_name} | self._file.fields, (), service)
+        return await make(self._client, self._settings.agent_name, wanted)
+
+
+async def make(client: AgentsClient, name: str, wanted: Wanted) -> JsonObject:
+    """A new agent, as the service then has it.
+
+    Raises:
+        OperatorError: it cannot be made.
+        ServiceUnavailable: the service did not say.
+    """
+    fields = wanted.for_new().fields
+    body = {"name": name} | fields | written(wanted.tools([]))
+    try:
+        answer = await request(client.create_agent, body, seconds=REQUEST_SECONDS)
+    except Refused as refused:
+        raise OperatorError(
+            f"No agent could be made for the model deployment {fields.get('model')!r} "
+            f"({refused.status} {refused.code}).",
+            "Set MODEL_DEPLOYMENT_NAME to a deployment of the project, or AGENT_ID to an agent that exists.",
+        ) from None
+    return answer.body
 
 
 def _definition(body: JsonObject) -> AgentDefinition:

@@ -17,8 +17,9 @@ from cachetools import TTLCache
 
 from bot.agents import azure, openai_requests
 from bot.agents.carrying import opening
-from bot.agents.conversations import MOST_ITEMS, PAGE, Conversations
+from bot.agents.conversations import PAGE, Conversations
 from bot.agents.failures import Refused
+from bot.agents.foundry_definition import Versions
 from bot.agents.live import Live
 from bot.agents.response import (
     TAKES,
@@ -37,7 +38,7 @@ from bot.agents.response import (
     usage_of,
 )
 from bot.agents.responses import Responses
-from bot.errors import OperatorError, RequestRefused, RunActive, ServiceUnavailable, ThreadGone, ThreadkeeperError
+from bot.errors import RequestRefused, RunActive, ServiceUnavailable, ThreadGone, ThreadkeeperError
 from bot.ports import Clock
 from bot.settings import Settings
 from bot.texts import Texts
@@ -55,13 +56,13 @@ from bot.types import (
     Step,
     Stopped,
     ToolOutput,
+    ToolSpec,
     Usage,
 )
 
 BACKEND = "foundry"
 POST_SECONDS = 30.0
 """A request that changes something ends by then, answered or not."""
-GET_SECONDS = 15.0
 FIRST_LOOK_SECONDS = 0.5
 LATEST = 10
 """A lost response is among so many of the last."""
@@ -115,11 +116,11 @@ class FoundryAgent:
         self._owned = owned
         self._texts = texts
         self._live = Live(clock)
-        self._name, _, version = settings.agent_name.partition(":")
-        self._project = f"{settings.project_endpoint}#{self._name}"
-        reference: JsonObject = {"type": "agent_reference", "name": self._name}
-        reference |= {"version": version} if version else {}
-        self._conversations = Conversations(self._client, self._confirm, post_seconds)
+        self._versions = Versions(project, settings.agent_name)
+        self._project = f"{settings.project_endpoint}#{self._versions.name}"
+        reference: JsonObject = {"type": "agent_reference", "name": self._versions.name}
+        reference |= {"version": self._versions.version} if self._versions.version else {}
+        self._conversations = Conversations(self._client, self._versions.confirm, post_seconds)
         self._responses = Responses(self._client, self._conversations, reference, self._live, post_seconds)
         # Of the turns in hand; another process that takes one up finds what it needs at the service.
         self._streamed: TTLCache[str, bool] = TTLCache(_KEPT, _KEPT_SECONDS)
@@ -134,7 +135,7 @@ class FoundryAgent:
     # -- threads --------------------------------------------------------------------------------------------
 
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
-        return await self._conversations.create(opening(carried, self._texts, MOST_ITEMS), metadata(mark))
+        return await self._conversations.create(opening(carried, self._texts), metadata(mark))
 
     async def history(self, thread_id: str, limit: int) -> list[Said]:
         newest: list[Said] = []
@@ -152,7 +153,12 @@ class FoundryAgent:
 
     # -- a run ----------------------------------------------------------------------------------------------
 
+    async def mismatch(self, tools: Sequence[ToolSpec]) -> list[str]:
+        """As `bot.ports.KeepsTools` says."""
+        return await self._versions.mismatch(tools)
+
     async def start(self, thread_id: str, ask: Ask) -> Handle:
+        await self._versions.settle()
         notes = [ask.note, NO_TOOLS if ask.tools is None else None]
         items = [note(words) for words in notes if words]
         if not ask.held or not holds(await self._conversations.items(thread_id), ask):
@@ -193,24 +199,12 @@ class FoundryAgent:
             return RunActive("The conversation has a response that has not ended.")
         if refused.status != 404:
             return refused
-        await self._confirm()
+        await self._versions.confirm()
         try:
             await self._conversations.exists(thread_id)
         except ThreadGone as gone:
             return gone
         return ServiceUnavailable("The service says both that the conversation is there and that it is not.")
-
-    async def _confirm(self) -> None:
-        """Raise `OperatorError` if the agent is not there."""
-        try:
-            await azure.request(self._projects.agents.get, self._name, seconds=GET_SECONDS)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-            raise OperatorError(
-                f"There is no agent {self._name} in the Foundry project.",
-                "Check AGENT_NAME and PROJECT_ENDPOINT, or make it: python -m bot agent push.",
-            ) from None
 
     # -- looking --------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from bot import telemetry
 from bot.bootstrap import open_bot
 from bot.channels import terminal
 from bot.cli.run import Unusable, out, run
-from bot.cli.serve import listen
+from bot.cli.serve import check_tools, listen
 
 
 def chat(
@@ -32,6 +32,7 @@ async def _chat(person: str) -> None:
     if await terminal.joined(base):
         return await _talk(base, person)
     async with open_bot(settings) as bot:
+        await check_tools(bot)
         runner, address = await listen(bot)
         await bot.start()
         try:

@@ -8,15 +8,20 @@ import errno
 import logging
 import signal
 import sys
+import time
 from typing import Annotated
 
 import typer
 from aiohttp import web
 
+from bot import retirement, telemetry
 from bot import settings as environment
-from bot import telemetry
 from bot.bootstrap import Bot, open_bot
 from bot.cli.run import Unusable, out, run
+from bot.errors import OperatorError, ServiceUnavailable
+from bot.ports import KeepsTools
+
+log = logging.getLogger("threadkeeper.serve")
 
 
 def serve(
@@ -36,12 +41,31 @@ async def _serve() -> None:
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers: Ctrl-C raises there
             loop.add_signal_handler(number, stop.set)
     async with open_bot(settings) as bot:
+        await check_tools(bot)
         runner, address = await listen(bot)
         await bot.start()
         _greet(bot, address)
         await stop.wait()
         await bot.stop()
         await runner.cleanup()
+
+
+async def check_tools(bot: Bot) -> None:
+    """See that the agent's service knows our tools, where it must. If it does not answer, the first run asks again.
+
+    Raises:
+        Unusable: it lacks some, or has them otherwise.
+    """
+    if not isinstance(bot.agent, KeepsTools):
+        return
+    try:
+        found = await bot.agent.mismatch(bot.toolbox.specs())
+    except (ServiceUnavailable, OperatorError) as error:
+        # A role that was just given takes minutes to hold: messages are better kept than turned away.
+        log.warning("the agent's tools could not be checked, the first run does it: %s", error)
+        return
+    if found:
+        raise Unusable(f"Not started: {'; '.join(found)}; run: python -m bot agent push")
 
 
 async def listen(bot: Bot) -> tuple[web.AppRunner, str]:
@@ -67,5 +91,9 @@ def _greet(bot: Bot, address: str) -> None:
     out.print(f"[bold]Threadkeeper[/] is running: [bold cyan]{where}[/]", highlight=False, soft_wrap=True)
     database = bot.settings.database_url.split("@")[-1].split("///")[-1]
     out.print(f"Agent: {bot.agent.backend}. Database: {database}. Ctrl-C stops it.", highlight=False, soft_wrap=True)
+    ending = retirement.notice(bot.agent.backend, time.time())
+    if ending is not None:
+        log.warning("%s", ending)
+        out.print(ending, markup=False, highlight=False, soft_wrap=True)
     for problem in bot.problems:
         out.print(f"Not loaded: {problem}", markup=False, highlight=False, soft_wrap=True)

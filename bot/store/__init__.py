@@ -10,6 +10,7 @@ from bot.store.engine import RunnerLock, open_engine, sqlite_path, upgrade
 from bot.store.forgetting import SqlForgetting
 from bot.store.history import SqlHistory
 from bot.store.inbox import SqlInbox
+from bot.store.moving import SqlMoving
 from bot.store.people import SqlPeople
 from bot.store.records import SqlRecords, SqlToolCalls
 from bot.store.threads import SqlThreads
@@ -33,6 +34,7 @@ class SqlStore:
         self.usage = SqlUsage(database)
         self.people = SqlPeople(database)
         self.forgetting = SqlForgetting(database)
+        self.moving = SqlMoving(database)
 
     async def ping(self) -> None:
         """See `Store.ping`."""

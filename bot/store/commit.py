@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import sqlalchemy as sa
 
 from bot.errors import ThreadkeeperError
+from bot.store.writers import Writer
 
 T = TypeVar("T")
-Operation = Callable[[AsyncConnection], Awaitable[T]]
+Operation = Callable[[sa.Connection], T]
 
 MOST_IN_ONE = 64
 
@@ -26,10 +27,11 @@ class GroupCommit:
     An operation that raises a `ThreadkeeperError` must not have written before it: the others are committed all the
     same. Any other failure rolls the shared transaction back, and each operation is then tried alone, so that the
     failure reaches only the caller it belongs to. Operations must therefore have no effect but on the database.
+    They are plain functions, which may run in another thread.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
         self._pending: deque[tuple[Operation[Any], asyncio.Future[Any]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
 
@@ -45,6 +47,7 @@ class GroupCommit:
         """Wait for what was begun."""
         while self._flusher is not None:
             await asyncio.wait([self._flusher])
+        await self._writer.close()
 
     async def _flush(self) -> None:
         try:
@@ -55,11 +58,10 @@ class GroupCommit:
             self._flusher = None
 
     async def _commit(self, batch: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
+        operations = [operation for operation, _ in batch]
         outcomes: list[tuple[bool, Any]] = []
         try:
-            async with self._engine.begin() as connection:
-                for operation, _ in batch:
-                    outcomes.append(await _outcome(operation, connection))
+            outcomes = await self._writer.run(lambda connection: _outcomes(operations, connection))
         except Exception as error:
             if len(batch) == 1:
                 outcomes = [(False, error)]
@@ -76,8 +78,12 @@ class GroupCommit:
                 done.set_exception(value)
 
 
-async def _outcome(operation: Operation[Any], connection: AsyncConnection) -> tuple[bool, Any]:
-    try:
-        return True, await operation(connection)
-    except ThreadkeeperError as refusal:
-        return False, refusal
+def _outcomes(operations: Sequence[Operation[Any]], connection: sa.Connection) -> list[tuple[bool, Any]]:
+    """What each came to: its result, or its refusal."""
+    outcomes: list[tuple[bool, Any]] = []
+    for operation in operations:
+        try:
+            outcomes.append((True, operation(connection)))
+        except ThreadkeeperError as refusal:
+            outcomes.append((False, refusal))
+    return outcomes

@@ -16,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.errors import LostLease, ServiceUnavailable
 from bot.ports import Clock
 from bot.store.commit import GroupCommit, Operation, T
+from bot.store.engine import writing_engine
 from bot.store.tables import SECONDS, inbox
+from bot.store.writers import KeptWriter, ThreadWriter
 
 FOLDING_TRIES, FOLDING_PAUSE, FOLDING_WAIT = 10, 0.05, 100
 BUSY_WAIT = 10_000
@@ -33,15 +35,17 @@ class Database:
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self.engine = engine
         self.postgresql = engine.dialect.name == "postgresql"
-        self._clock = clock
-        self._commit = GroupCommit(engine)
+        # the clock is asked at each execution, so that statements may be built once
+        self._now: sa.ColumnElement[float] = sa.bindparam("time_now", callable_=clock.now, type_=SECONDS)
+        self.writer = KeptWriter(engine) if self.postgresql else ThreadWriter(writing_engine(engine))
+        self._commit = GroupCommit(self.writer)
         self._readers = engine.execution_options(begin="BEGIN")
 
     def now(self) -> sa.ColumnElement[float]:
         """The time: the database's own where replicas share it, for their clocks differ; else this process's."""
         if self.postgresql:
             return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), SECONDS)
-        return sa.literal(self._clock.now(), SECONDS)
+        return self._now
 
     async def write(self, operation: Operation[T]) -> T:
         """Run a write operation in a shared transaction."""
@@ -97,9 +101,15 @@ Row = Any
 
 RUNNING = sa.text("state = 'running'")
 
+BY_TURN: sa.ColumnElement[int] = sa.bindparam("by_turn", type_=sa.Integer)
+BY_OWNER: sa.ColumnElement[str] = sa.bindparam("by_owner", type_=sa.Text)
+HELD = sa.and_(inbox.c.id == BY_TURN, inbox.c.owner == BY_OWNER, RUNNING)
+"""Of a turn's row: the owner holds it."""
 
-async def must_hold(connection: AsyncConnection, turn: int, owner: str) -> None:
+_HOLD = sa.select(inbox.c.id).where(HELD).with_for_update()
+
+
+def must_hold(connection: sa.Connection, turn: int, owner: str) -> None:
     """Raise `LostLease` unless the owner holds the turn; on PostgreSQL the row is locked until the commit."""
-    held = sa.select(inbox.c.id).where(inbox.c.id == turn, inbox.c.owner == owner, RUNNING).with_for_update()
-    if (await connection.execute(held)).first() is None:
+    if connection.execute(_HOLD, {"by_turn": turn, "by_owner": owner}).first() is None:
         raise LostLease(f"turn {turn}")

@@ -91,9 +91,23 @@ def open_engine(url: str) -> AsyncEngine:
             },
         )
     engine = create_async_engine(url, pool_size=5, connect_args={"timeout": 10})
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    _settle(engine.sync_engine)
     return engine
+
+
+def writing_engine(engine: AsyncEngine) -> sa.Engine:
+    """For the same SQLite file, with the same settings, an engine that waits in the thread that it is used in."""
+    # a transaction always ends in its commit or its rollback, so there is nothing to reset behind it
+    connect = {"timeout": 10, "check_same_thread": False}
+    url = engine.url.set(drivername="sqlite")
+    direct = sa.create_engine(url, pool_size=1, max_overflow=0, pool_reset_on_return=None, connect_args=connect)
+    _settle(direct)
+    return direct
+
+
+def _settle(engine: sa.Engine) -> None:
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store.acceptance import forget_lanes, reset_lane
+from bot.store.controls import forget_lanes, reset_lane
 from bot.store.database import Database
 from bot.store.people import record, recorded
 from bot.store.tables import inbox, lanes, people, threads
@@ -29,26 +28,26 @@ class SqlForgetting:
     async def reset(self, keys: Sequence[str], act: Act, undo_seconds: float) -> Act:
         """See `ForgettingStore.reset`."""
 
-        async def operation(connection: AsyncConnection) -> Act:
-            earlier = await recorded(connection, act.turn)
+        def operation(connection: sa.Connection) -> Act:
+            earlier = recorded(connection, act.turn)
             if earlier is not None:
                 return earlier
             dropped, stopped = 0, 0
             for key in keys:
-                more, ended = await reset_lane(
+                more, ended = reset_lane(
                     self._database, connection, key, undo_seconds=undo_seconds, told=True, turn=act.turn
                 )
                 dropped, stopped = dropped + more, stopped + len(ended)
             detail = {"conversations": len(keys), "dropped": dropped, "stopped": stopped}
             done = Act(act.actor, act.act, act.subject, act.turn, {**act.detail, **detail})
-            return await record(self._database, connection, done)
+            return record(self._database, connection, done)
 
         return await self._database.write(operation)
 
     async def reset_some(self, act: Act, undo_seconds: float) -> int:
         """See `ForgettingStore.reset_some`."""
 
-        async def operation(connection: AsyncConnection) -> int:
+        def operation(connection: sa.Connection) -> int:
             earlier = sa.select(threads.c.id).where(threads.c.id == lanes.c.thread_id, threads.c.opened_at <= act.at)
             busy = sa.select(inbox.c.id).where(
                 inbox.c.lane == lanes.c.key,
@@ -59,9 +58,9 @@ class SqlForgetting:
                 inbox.c.id != (act.turn or 0),
             )
             query = sa.select(lanes.c.key).where(sa.or_(earlier.exists(), busy.exists()))
-            keys = (await connection.execute(query.order_by(lanes.c.key).limit(AT_ONCE))).scalars().all()
+            keys = connection.execute(query.order_by(lanes.c.key).limit(AT_ONCE)).scalars().all()
             for key in keys:
-                await reset_lane(self._database, connection, key, undo_seconds=undo_seconds, told=True, turn=act.turn)
+                reset_lane(self._database, connection, key, undo_seconds=undo_seconds, told=True, turn=act.turn)
             return len(keys)
 
         return await self._database.write(operation)
@@ -69,8 +68,8 @@ class SqlForgetting:
     async def let_go(self, keys: Sequence[str]) -> None:
         """See `ForgettingStore.let_go`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            await forget_lanes(self._database, connection, keys, None)
+        def operation(connection: sa.Connection) -> None:
+            forget_lanes(self._database, connection, keys, None)
 
         await self._database.write(operation)
 
@@ -94,50 +93,50 @@ class SqlForgetting:
     async def deleted(self, thread: int) -> None:
         """See `ForgettingStore.deleted`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(sa.delete(threads).where(threads.c.id == thread))
+        def operation(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(threads).where(threads.c.id == thread))
 
         await self._database.write(operation)
 
     async def left(self, thread: int) -> None:
         """See `ForgettingStore.left`."""
 
-        async def operation(connection: AsyncConnection) -> None:
+        def operation(connection: sa.Connection) -> None:
             later = {"forget_at": self._database.now(), "summary": None}
-            await connection.execute(sa.update(threads).where(threads.c.id == thread).values(**later))
+            connection.execute(sa.update(threads).where(threads.c.id == thread).values(**later))
 
         await self._database.write(operation)
 
     async def forget(self, keys: Sequence[str], person: Known | None, turn: int | None) -> None:
         """See `ForgettingStore.forget`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(
+        def operation(connection: sa.Connection) -> None:
+            connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.lane.in_(keys), sa.text("state = 'done'"), inbox.c.id != (turn or 0))
                 .values(payload=None)
             )
             if person is not None:
                 row = [people.c.channel == person.channel, people.c.tenant == person.tenant, people.c.id == person.id]
-                await connection.execute(sa.delete(people).where(*row))
+                connection.execute(sa.delete(people).where(*row))
 
         await self._database.write(operation)
 
     async def expire(self, seconds: float) -> int:
         """See `ForgettingStore.expire`."""
 
-        async def operation(connection: AsyncConnection) -> int:
+        def operation(connection: sa.Connection) -> int:
             now = self._database.now()
-            await connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
+            connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
             busy = sa.select(inbox.c.id).where(inbox.c.lane == threads.c.lane, OPEN)
             old = sa.select(threads.c.id).where(threads.c.used_at < now - seconds, ~busy.exists())
             old = old.where(threads.c.forget_at.is_(None))
-            ids = (await connection.execute(old.order_by(threads.c.id).limit(1000))).scalars().all()
+            ids = connection.execute(old.order_by(threads.c.id).limit(1000)).scalars().all()
             if not ids:
                 return 0
             for column in (lanes.c.thread_id, lanes.c.undo_thread_id):
-                await connection.execute(sa.update(lanes).where(column.in_(ids)).values({column: None}))
-            await connection.execute(sa.update(threads).where(threads.c.id.in_(ids)).values(forget_at=now))
+                connection.execute(sa.update(lanes).where(column.in_(ids)).values({column: None}))
+            connection.execute(sa.update(threads).where(threads.c.id.in_(ids)).values(forget_at=now))
             return len(ids)
 
         return await self._database.write(operation)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import RunActive, ThreadGone
 from bot.store.database import Database
@@ -26,17 +25,17 @@ class SqlHistory:
     async def create_thread(self, thread_id: str, entries: Sequence[Said]) -> None:
         """See `History.create_thread`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(sa.insert(agent_threads).values(id=thread_id, created_at=self._database.now()))
+        def operation(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(agent_threads).values(id=thread_id, created_at=self._database.now()))
             for entry in entries:
-                await _append(connection, thread_id, Kept(entry.role, entry.text))
+                _append(connection, thread_id, Kept(entry.role, entry.text))
 
         await self._database.write(operation)
 
     async def thread_exists(self, thread_id: str) -> bool:
         """See `History.thread_exists`."""
         async with self._database.read() as connection:
-            return await _exists(connection, thread_id)
+            return await connection.run_sync(_exists, thread_id)
 
     async def start_run(
         self, thread_id: str, run_id: str, mark: RunMark, text: str | None, state: Json, *, added: Sequence[Kept] = ()
@@ -44,12 +43,12 @@ class SqlHistory:
         """See `History.start_run`."""
         entries = added if text is None else [Kept("user", text), *added]
 
-        async def operation(connection: AsyncConnection) -> None:
-            if not await _exists(connection, thread_id):
+        def operation(connection: sa.Connection) -> None:
+            if not _exists(connection, thread_id):
                 raise ThreadGone(thread_id)
-            if await connection.scalar(_active(thread_id)) is not None:
+            if connection.scalar(_active(thread_id)) is not None:
                 raise RunActive(thread_id)
-            await connection.execute(
+            connection.execute(
                 sa.insert(agent_runs).values(
                     id=run_id,
                     thread_id=thread_id,
@@ -61,7 +60,7 @@ class SqlHistory:
                 )
             )
             for entry in entries:
-                await _append(connection, thread_id, entry)
+                _append(connection, thread_id, entry)
 
         await self._database.write(operation)
 
@@ -78,7 +77,7 @@ class SqlHistory:
             agent_runs.c.attempt == mark.attempt,
         )
         async with self._database.read() as connection:
-            if not await _exists(connection, thread_id):
+            if not await connection.run_sync(_exists, thread_id):
                 raise ThreadGone(thread_id)
             return await connection.scalar(query)
 
@@ -90,15 +89,15 @@ class SqlHistory:
     async def save_run(self, run_id: str, state: Json, *, ended: bool, answer: str | None = None) -> None:
         """See `History.save_run`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            thread_id = await connection.scalar(
+        def operation(connection: sa.Connection) -> None:
+            thread_id = connection.scalar(
                 sa.update(agent_runs)
                 .where(agent_runs.c.id == run_id, agent_runs.c.ended == sa.false())
                 .values(state=state, ended=ended)
                 .returning(agent_runs.c.thread_id)
             )
             if answer is not None and thread_id is not None:
-                await _append(connection, thread_id, Kept("assistant", answer))
+                _append(connection, thread_id, Kept("assistant", answer))
 
         await self._database.write(operation)
 
@@ -111,15 +110,13 @@ class SqlHistory:
             agent_runs.c.id == run_id, agent_runs.c.ended == sa.false()
         )
 
-        async def operation(connection: AsyncConnection) -> bool:
-            row = (await connection.execute(current.with_for_update())).first()
+        def operation(connection: sa.Connection) -> bool:
+            row = connection.execute(current.with_for_update()).first()
             if row is None or row.state != before:
                 return False
-            await connection.execute(
-                sa.update(agent_runs).where(agent_runs.c.id == run_id).values(state=state, ended=ended)
-            )
+            connection.execute(sa.update(agent_runs).where(agent_runs.c.id == run_id).values(state=state, ended=ended))
             for entry in added:
-                await _append(connection, row.thread_id, entry)
+                _append(connection, row.thread_id, entry)
             return True
 
         return await self._database.write(operation)
@@ -153,7 +150,7 @@ class SqlHistory:
             .limit(limit)
         )
         async with self._database.read() as connection:
-            if not await _exists(connection, thread_id):
+            if not await connection.run_sync(_exists, thread_id):
                 raise ThreadGone(thread_id)
             newest_first = [Kept(row.role, row.text, row.item) for row in await connection.execute(query)]
         return newest_first[::-1]
@@ -167,7 +164,7 @@ class SqlHistory:
             .limit(limit)
         )
         async with self._database.read() as connection:
-            if not await _exists(connection, thread_id):
+            if not await connection.run_sync(_exists, thread_id):
                 raise ThreadGone(thread_id)
             newest_first = [Said(row.role, row.text) for row in await connection.execute(query)]
         return newest_first[::-1]
@@ -175,13 +172,13 @@ class SqlHistory:
     async def delete_thread(self, thread_id: str) -> None:
         """See `History.delete_thread`."""
 
-        async def operation(connection: AsyncConnection) -> None:
+        def operation(connection: sa.Connection) -> None:
             for table, column in (
                 (agent_runs, agent_runs.c.thread_id),
                 (agent_entries, agent_entries.c.thread_id),
                 (agent_threads, agent_threads.c.id),
             ):
-                await connection.execute(sa.delete(table).where(column == thread_id))
+                connection.execute(sa.delete(table).where(column == thread_id))
 
         await self._database.write(operation)
 
@@ -190,13 +187,11 @@ def _active(thread_id: str) -> Any:
     return sa.select(agent_runs.c.id).where(agent_runs.c.thread_id == thread_id, agent_runs.c.ended == sa.false())
 
 
-async def _exists(connection: AsyncConnection, thread_id: str) -> bool:
-    found = await connection.scalar(sa.select(agent_threads.c.id).where(agent_threads.c.id == thread_id))
+def _exists(connection: sa.Connection, thread_id: str) -> bool:
+    found = connection.scalar(sa.select(agent_threads.c.id).where(agent_threads.c.id == thread_id))
     return found is not None
 
 
-async def _append(connection: AsyncConnection, thread_id: str, entry: Kept) -> None:
+def _append(connection: sa.Connection, thread_id: str, entry: Kept) -> None:
     item = {} if entry.item is None else {"item": entry.item}
-    await connection.execute(
-        sa.insert(agent_entries).values(thread_id=thread_id, role=entry.role, text=entry.text, **item)
-    )
+    connection.execute(sa.insert(agent_entries).values(thread_id=thread_id, role=entry.role, text=entry.text, **item))

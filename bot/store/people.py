@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store.database import Database
 from bot.store.tables import audit, lanes, people
@@ -13,23 +12,23 @@ SEEN = 3600.0
 """Seconds to which it is known when a person last spoke: not every message is a write."""
 
 
-async def met(database: Database, connection: AsyncConnection, message: Message) -> None:
+def met(database: Database, connection: sa.Connection, message: Message) -> None:
     """Keep the person's row up to date; writes only what changed."""
     place, person = message.conversation, message.person
     name = storable(person.name)
     key = [people.c.channel == place.channel, people.c.tenant == place.tenant, people.c.id == person.id]
     now = database.now()
     known = sa.select(people.c.name, (people.c.seen_at > now - SEEN).label("lately")).where(*key)
-    row = (await connection.execute(known)).first()
+    row = connection.execute(known).first()
     if row is not None and row.lately and row.name == (name or row.name):
         return
     values = {"name": name, "folded": name.casefold(), "seen_at": now}
     if row is None:
         values |= {"channel": place.channel, "tenant": place.tenant, "id": person.id}
-        await connection.execute(database.insert(people).values(**values))
+        connection.execute(database.insert(people).values(**values))
     else:
         changed = values if name else {"seen_at": now}
-        await connection.execute(sa.update(people).where(*key).values(**changed))
+        connection.execute(sa.update(people).where(*key).values(**changed))
 
 
 class SqlPeople:
@@ -83,7 +82,7 @@ class SqlPeople:
     async def acted(self, turn: int) -> Act | None:
         """See `PeopleStore.acted`."""
         async with self._database.read() as connection:
-            return await recorded(connection, turn)
+            return await connection.run_sync(recorded, turn)
 
     async def acts(self, actor: str | None, limit: int) -> list[Act]:
         """See `PeopleStore.acts`."""
@@ -95,17 +94,17 @@ class SqlPeople:
             return [Act(row.actor, row.act, row.subject, row.turn, row.detail, row.at) for row in rows]
 
 
-async def recorded(connection: AsyncConnection, turn: int | None) -> Act | None:
+def recorded(connection: sa.Connection, turn: int | None) -> Act | None:
     """What this turn did before it was taken up again."""
     if turn is None:
         return None
-    row = (await connection.execute(sa.select(audit).where(audit.c.turn == turn))).first()
+    row = connection.execute(sa.select(audit).where(audit.c.turn == turn)).first()
     return None if row is None else Act(row.actor, row.act, row.subject, row.turn, row.detail, row.at)
 
 
-async def record(database: Database, connection: AsyncConnection, act: Act) -> Act:
+def record(database: Database, connection: sa.Connection, act: Act) -> Act:
     """Write an audit row, once a turn; with its time."""
-    inserted = await connection.execute(
+    inserted = connection.execute(
         database.insert(audit)
         .values(at=database.now(), actor=act.actor, act=act.act, subject=act.subject, turn=act.turn, detail=act.detail)
         .returning(audit.c.at)
@@ -113,6 +112,6 @@ async def record(database: Database, connection: AsyncConnection, act: Act) -> A
     at = inserted.scalar()
     if at is not None:
         return Act(act.actor, act.act, act.subject, act.turn, act.detail, at)
-    earlier = await recorded(connection, act.turn)
+    earlier = recorded(connection, act.turn)
     assert earlier is not None
     return earlier

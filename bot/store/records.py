@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store.acceptance import drop_joined
 from bot.store.codec import decode
-from bot.store.database import Database, must_hold
+from bot.store.controls import drop_joined
+from bot.store.database import BY_TURN, Database, must_hold
 from bot.store.tables import inbox, lanes, tool_calls
 from bot.types import Ended, JsonObject, Message, ToolOutput, ToolRow
 
@@ -17,55 +17,68 @@ UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
 
 
 class SqlToolCalls:
-    """The `ToolCallStore` over a database."""
+    """The `ToolCallStore` over a database. Its statements are built once: building one costs more than running it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        columns = ("turn", "call_id", "attempt", "round", "position", "name", "once")
+        self._insert = database.insert(tool_calls).values(
+            **{name: sa.bindparam(f"its_{name}") for name in columns},
+            state="started",
+            started_at=database.now(),
+        )
+        self._end = (
+            sa.update(tool_calls)
+            .where(tool_calls.c.turn == BY_TURN, tool_calls.c.call_id == sa.bindparam("by_call"))
+            .values(
+                state=sa.bindparam("new_state"),
+                output=sa.bindparam("new_output"),
+                error=sa.bindparam("new_error"),
+                finished_at=database.now(),
+            )
+        )
+        self._rows = sa.select(tool_calls).where(tool_calls.c.turn == BY_TURN).order_by(tool_calls.c.id)
 
     async def started(self, turn: int, owner: str, rows: Sequence[ToolRow]) -> None:
         """See `ToolCallStore.started`."""
-
-        async def operation(connection: AsyncConnection) -> None:
-            await must_hold(connection, turn, owner)
-            for row in rows:
-                await connection.execute(
-                    self._database.insert(tool_calls).values(
-                        turn=turn,
-                        call_id=row.call_id,
-                        attempt=row.attempt,
-                        round=row.round,
-                        position=row.position,
-                        name=row.name,
-                        once=row.once,
-                        state="started",
-                        started_at=self._database.now(),
-                    )
-                )
-
-        await self._database.write(operation)
+        begun = [
+            {
+                "its_turn": turn,
+                "its_call_id": row.call_id,
+                "its_attempt": row.attempt,
+                "its_round": row.round,
+                "its_position": row.position,
+                "its_name": row.name,
+                "its_once": row.once,
+            }
+            for row in rows
+        ]
+        await self._write(turn, owner, self._insert, begun)
 
     async def ended(self, turn: int, owner: str, outputs: Sequence[ToolOutput]) -> None:
         """See `ToolCallStore.ended`."""
+        done = [
+            {
+                "by_turn": turn,
+                "by_call": output.call_id,
+                "new_state": "unknown" if output.error == "unknown" else "done",
+                "new_output": output.output,
+                "new_error": output.error,
+            }
+            for output in outputs
+        ]
+        await self._write(turn, owner, self._end, done)
 
-        async def operation(connection: AsyncConnection) -> None:
-            await must_hold(connection, turn, owner)
-            for output in outputs:
-                await connection.execute(
-                    sa.update(tool_calls)
-                    .where(tool_calls.c.turn == turn, tool_calls.c.call_id == output.call_id)
-                    .values(
-                        state="unknown" if output.error == "unknown" else "done",
-                        output=output.output,
-                        error=output.error,
-                        finished_at=self._database.now(),
-                    )
-                )
+    async def _write(self, turn: int, owner: str, statement: Any, each: list[dict[str, Any]]) -> None:
+        def operation(connection: sa.Connection) -> None:
+            must_hold(connection, turn, owner)
+            if each:
+                connection.execute(statement, each)
 
         await self._database.write(operation)
 
     async def rows(self, turn: int) -> list[ToolRow]:
         """See `ToolCallStore.rows`."""
-        query = sa.select(tool_calls).where(tool_calls.c.turn == turn).order_by(tool_calls.c.id)
         async with self._database.read() as connection:
             return [
                 ToolRow(
@@ -81,7 +94,7 @@ class SqlToolCalls:
                     started_at=row.started_at,
                     finished_at=row.finished_at,
                 )
-                for row in await connection.execute(query)
+                for row in await connection.execute(self._rows, {"by_turn": turn})
             ]
 
 
@@ -114,8 +127,8 @@ class SqlRecords:
     async def forget_text(self, turn: int) -> None:
         """See `TurnRecords.forget_text`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(
+        def operation(connection: sa.Connection) -> None:
+            connection.execute(
                 sa.update(inbox)
                 .where(sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn), sa.text("state = 'done'"))
                 .values(payload=None)
@@ -160,10 +173,10 @@ class SqlRecords:
     async def again(self, turn: int) -> bool:
         """See `TurnRecords.again`."""
 
-        async def operation(connection: AsyncConnection) -> bool:
+        def operation(connection: sa.Connection) -> bool:
             current = sa.select(lanes.c.generation).where(lanes.c.key == inbox.c.lane).scalar_subquery()
             kept = sa.text("state = 'done' AND payload IS NOT NULL")
-            put_back = await connection.execute(
+            put_back = connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.id == turn, kept, inbox.c.ended.in_(UNANSWERED))
                 .values(
@@ -179,12 +192,12 @@ class SqlRecords:
                     accepted_at=self._database.now(),
                 )
             )
-            await connection.execute(
+            connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.joined_to == turn, kept)
                 .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
             )
-            await connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn == turn))
+            connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn == turn))
             return put_back.rowcount > 0
 
         return await self._database.write(operation)
@@ -192,10 +205,10 @@ class SqlRecords:
     async def drop(self, turn: int) -> bool:
         """See `TurnRecords.drop`."""
 
-        async def operation(connection: AsyncConnection) -> bool:
+        def operation(connection: sa.Connection) -> bool:
             waits = sa.and_(sa.text("state = 'queued'"), inbox.c.control.is_(None), inbox.c.steps.is_(None))
             kept = sa.and_(sa.text("state = 'done' AND payload IS NOT NULL"), inbox.c.ended.in_(UNANSWERED))
-            dropped = await connection.execute(
+            dropped = connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.id == turn, sa.or_(waits, kept))
                 .values(
@@ -205,11 +218,11 @@ class SqlRecords:
                     finished_at=self._database.now(),
                 )
             )
-            await connection.execute(
+            connection.execute(
                 sa.update(inbox).where(inbox.c.joined_to == turn, sa.text("state = 'done'")).values(payload=None)
             )
             if dropped.rowcount:
-                await drop_joined(self._database, connection, [turn], None)
+                drop_joined(self._database, connection, [turn], None)
             return dropped.rowcount > 0
 
         return await self._database.write(operation)
@@ -236,9 +249,9 @@ class SqlRecords:
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
         """See `TurnRecords.sweep`."""
 
-        async def operation(connection: AsyncConnection) -> int:
+        def operation(connection: sa.Connection) -> int:
             now = self._database.now()
-            await connection.execute(
+            connection.execute(
                 sa.update(inbox)
                 .where(
                     sa.text("state = 'done' AND payload IS NOT NULL"),
@@ -247,8 +260,8 @@ class SqlRecords:
                 .values(payload=None)
             )
             old = sa.select(inbox.c.id).where(inbox.c.finished_at < now - rows_older_than)
-            await connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn.in_(old)))
-            gone = await connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))
+            connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn.in_(old)))
+            gone = connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))
             return gone.rowcount
 
         return await self._database.write(operation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import Interrupted
 from bot.store.database import Database, Row, must_hold
@@ -11,32 +10,59 @@ from bot.store.tables import inbox, lanes, threads
 from bot.types import Interrupt, Lane, Thread, ThreadReason
 
 
-def thread_from(row: Row) -> Thread:
-    """The thread that a row of `threads` holds."""
+def thread_from(row: Row, prefix: str = "") -> Thread:
+    """The thread that a row of `threads` holds, or one whose names begin with a prefix."""
+    held = {name.removeprefix(prefix): value for name, value in row._mapping.items() if name.startswith(prefix)}
     return Thread(
-        id=row.id,
-        lane=row.lane,
-        generation=row.generation,
-        backend=row.backend,
-        project=row.project,
-        remote_id=row.remote_id,
-        reason=ThreadReason(row.reason),
-        opened_at=row.opened_at,
-        used_at=row.used_at,
-        messages=row.messages,
-        prompt_tokens=row.prompt_tokens,
-        previous_id=row.previous_id,
-        summary=row.summary,
-        unusable=ThreadReason(row.unusable) if row.unusable else None,
+        id=held["id"],
+        lane=held["lane"],
+        generation=held["generation"],
+        backend=held["backend"],
+        project=held["project"],
+        remote_id=held["remote_id"],
+        reason=ThreadReason(held["reason"]),
+        opened_at=held["opened_at"],
+        used_at=held["used_at"],
+        messages=held["messages"],
+        prompt_tokens=held["prompt_tokens"],
+        previous_id=held["previous_id"],
+        summary=held["summary"],
+        unusable=ThreadReason(held["unusable"]) if held["unusable"] else None,
     )
 
 
-async def thread_of(connection: AsyncConnection, thread_id: int | None) -> Thread | None:
+def thread_of(connection: sa.Connection, thread_id: int | None) -> Thread | None:
     """The thread with this id of ours."""
     if thread_id is None:
         return None
-    row = (await connection.execute(sa.select(threads).where(threads.c.id == thread_id))).first()
+    row = connection.execute(sa.select(threads).where(threads.c.id == thread_id)).first()
     return None if row is None else thread_from(row)
+
+
+def insert_thread(connection: sa.Connection, thread: Thread, now: sa.ColumnElement[float], carried: str) -> Thread:
+    """Save a new thread and make it its lane's current one."""
+    inserted = connection.execute(
+        sa.insert(threads)
+        .values(
+            lane=thread.lane,
+            generation=thread.generation,
+            backend=thread.backend,
+            project=thread.project,
+            remote_id=thread.remote_id,
+            reason=thread.reason,
+            messages=thread.messages,
+            carried=carried,
+            previous_id=thread.previous_id,
+            opened_at=now,
+            used_at=now,
+        )
+        .returning(*threads.c)
+    )
+    opened = thread_from(inserted.one())
+    connection.execute(sa.update(lanes).where(lanes.c.key == thread.lane).values(thread_id=opened.id))
+    # what it said was carried; the old thread at the service keeps the words themselves
+    connection.execute(sa.update(threads).where(threads.c.id == thread.previous_id).values(summary=None))
+    return opened
 
 
 class SqlThreads:
@@ -51,51 +77,28 @@ class SqlThreads:
             row = (await connection.execute(sa.select(lanes).where(lanes.c.key == key))).first()
             if row is None:
                 return None
-            thread = await thread_of(connection, row.thread_id)
+            thread = await connection.run_sync(thread_of, row.thread_id)
         return Lane(key=row.key, channel=row.channel, tenant=row.tenant, generation=row.generation, thread=thread)
 
     async def open(self, turn: int, owner: str, thread: Thread, *, carried: str) -> Thread:
         """See `ThreadStore.open`."""
 
-        async def operation(connection: AsyncConnection) -> Thread:
-            await must_hold(connection, turn, owner)
-            lane = (
-                await connection.execute(sa.select(lanes).where(lanes.c.key == thread.lane).with_for_update())
-            ).one()
-            stamped = await connection.scalar(sa.select(inbox.c.generation).where(inbox.c.id == turn))
+        def operation(connection: sa.Connection) -> Thread:
+            must_hold(connection, turn, owner)
+            lane = connection.execute(sa.select(lanes).where(lanes.c.key == thread.lane).with_for_update()).one()
+            stamped = connection.scalar(sa.select(inbox.c.generation).where(inbox.c.id == turn))
             if lane.generation != stamped:
                 raise Interrupted(Interrupt.SUPERSEDED)
-            now = self._database.now()
-            inserted = await connection.execute(
-                sa.insert(threads)
-                .values(
-                    lane=thread.lane,
-                    generation=lane.generation,
-                    backend=thread.backend,
-                    project=thread.project,
-                    remote_id=thread.remote_id,
-                    reason=thread.reason,
-                    carried=carried,
-                    previous_id=thread.previous_id,
-                    opened_at=now,
-                    used_at=now,
-                )
-                .returning(*threads.c)
-            )
-            opened = thread_from(inserted.one())
-            await connection.execute(sa.update(lanes).where(lanes.c.key == thread.lane).values(thread_id=opened.id))
-            # what it said was carried; the old thread at the service keeps the words themselves
-            await connection.execute(sa.update(threads).where(threads.c.id == thread.previous_id).values(summary=None))
-            return opened
+            return insert_thread(connection, thread, self._database.now(), carried)
 
         return await self._database.write(operation)
 
     async def mark(self, turn: int, owner: str, thread: int, reason: ThreadReason) -> None:
         """See `ThreadStore.mark`."""
 
-        async def operation(connection: AsyncConnection) -> None:
-            await must_hold(connection, turn, owner)
-            await connection.execute(sa.update(threads).where(threads.c.id == thread).values(unusable=reason))
+        def operation(connection: sa.Connection) -> None:
+            must_hold(connection, turn, owner)
+            connection.execute(sa.update(threads).where(threads.c.id == thread).values(unusable=reason))
 
         await self._database.write(operation)
 

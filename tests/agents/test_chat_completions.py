@@ -132,6 +132,13 @@ async def test_the_instructions_are_the_settings(server: LLMServer, history: His
     assert server.asked[0].messages[0] == {"role": "system", "content": "Speak like a pirate."}
 
 
+async def test_without_the_setting_they_are_those_of_agent_toml(server: LLMServer, history: History, tmp_path: Path):
+    (tmp_path / "own.toml").write_text('instructions = "You are {BOT_NAME}, a pirate."', encoding="utf-8")
+    async with opened(server, history, agent_file=tmp_path / "own.toml", bot_name="Jim") as world:
+        await asked(world, await thread(world), "Hello")
+    assert server.asked[0].messages[0] == {"role": "system", "content": "You are Jim, a pirate."}
+
+
 async def test_without_tools_none_are_offered(world: ChatWorld, server: LLMServer):
     one = await thread(world)
     for turn, tools in (("1", None), ("2", ())):

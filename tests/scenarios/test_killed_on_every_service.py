@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bot.bootstrap import open_agent, texts_for
+from bot.backends import open_agent
+from bot.bootstrap import texts_for
 from bot.clock import SystemClock
 from bot.store import open_store
 from tests.failpoints import Failpoints, Killed

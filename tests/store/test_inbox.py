@@ -13,7 +13,8 @@ from sqlalchemy.engine import make_url
 
 from bot.clock import SystemClock
 from bot.errors import Interrupted, LostLease
-from bot.store import SqlStore, acceptance, open_store
+from bot.store import SqlStore, open_store
+from bot.store.acceptance import Acceptance
 from bot.store.database import Database
 from bot.threads import thread_key
 from bot.types import (
@@ -375,12 +376,11 @@ async def _two_heads(store: SqlStore, other: SqlStore) -> None:
     await store.inbox.finish(claim.turn, "a", Ending(Ended.ANSWERED, {}))
     async with database.engine.connect() as accepting, database.engine.connect() as claiming:
         slow = await accepting.begin()
-        await acceptance.put(database, accepting, entry("slow"), 600)
+        await accepting.run_sync(Acceptance(database).put, entry("slow"), 600)
         quick = await store.inbox.put(entry("quick"), 600)
         taking = await claiming.begin()
-        for head in (await claiming.execute(other.inbox._heads(9))).all():
-            assert head.id == quick.turn
-            await other.inbox._take(claiming, head, "b", 30)
+        claimed = await claiming.run_sync(other.inbox._claim, "b", 9, 30)
+        assert [one.turn for one in claimed] == [quick.turn]
         await slow.commit()
         late = asyncio.create_task(store.inbox.claim("a", 9, 30))
         await _waits_for_a_lock(database)

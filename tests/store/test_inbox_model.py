@@ -15,14 +15,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.clock import SystemClock
 from bot.errors import Interrupted, LostLease
-from bot.store import SqlStore, acceptance, open_store
+from bot.store import SqlStore, open_store
+from bot.store.acceptance import Acceptance
 from bot.store.database import Database
 from bot.store.engine import open_engine
 from bot.store.tables import audit, inbox, lanes, people, threads, tool_calls
+from bot.store.writers import ThreadWriter
 from bot.threads import thread_key
 from bot.types import (
     MOST_WAITING,
@@ -474,7 +475,7 @@ class SharedInboxMachine(InboxMachine):
 
         async def work() -> tuple[Accepted, Accepted]:
             async with self.bench.database.engine.begin() as connection:
-                slow = await acceptance.put(self.bench.database, connection, said, UNDO)
+                slow = await connection.run_sync(Acceptance(self.bench.database).put, said, UNDO)
                 return slow, await self.store(replica).inbox.put(over, UNDO)
 
         slow, control_accepted = self.do(work())
@@ -498,11 +499,13 @@ def bench(database_url: str) -> Generator[Bench]:  # noqa: F811
         yield bench
 
 
-async def be_hasty(engines: list[AsyncEngine]) -> None:
+async def be_hasty(databases: list[Database]) -> None:
     """No power goes in this test: what is written need not wait for the disk."""
-    for engine in engines:
-        event.listen(engine.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-        await engine.dispose()
+    for database in databases:
+        assert isinstance(database.writer, ThreadWriter)
+        for engine in (database.engine.sync_engine, database.writer.engine):
+            event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+        await database.engine.dispose()
 
 
 @contextmanager
@@ -511,7 +514,7 @@ def opened(url: str) -> Generator[Bench]:
         stores = [runner.run(open_store(url, SystemClock(), runner=first)) for first in (True, False)]
         database = Database(open_engine(url), SystemClock())
         if not database.postgresql:
-            runner.run(be_hasty([store._database.engine for store in stores] + [database.engine]))
+            runner.run(be_hasty([store._database for store in stores] + [database]))
         try:
             yield Bench(runner, stores, database)
         finally:
