@@ -89,6 +89,7 @@ class Turns:
             await self._end_what_runs(turn)
             return Ending(Ended.STOPPED, turn.steps, error=why.why)
         except OperatorError:
+            turn.note("parked", True)
             await self._say_why_it_waits(turn, self.texts.service_down())
             raise
         except ServiceBusy as busy:
@@ -149,9 +150,17 @@ class Turns:
         words = await self.admin.answer(form, turn) if form is not None else None
         if words is not None:
             return await self._will_say(turn, words, Ended.COMMAND)
-        if self.clock.now() - turn.accepted_at > self.max_age and not turn.saved("run"):
+        if self.clock.now() - turn.accepted_at > self.max_age and await self._nothing_began(turn):
+            await self._end_what_runs(turn)
             return await self._will_say(turn, self.texts.stale(turn.accepted_at), Ended.STALE)
         return await self._ask(turn, turn.messages)
+
+    async def _nothing_began(self, turn: Turn) -> bool:
+        """Whether the agent has done nothing yet that a late answer would be worth: a run that waits for an operator
+        has not, unless tools were called in it."""
+        if not turn.saved("run"):
+            return True
+        return bool(turn.saved("parked")) and not await self.store.tool_calls.rows(turn.id)
 
     def _own_words(self, message: Message) -> str | None:
         """What is said to a message that is no question to the agent."""

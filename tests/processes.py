@@ -18,6 +18,9 @@ import aiohttp
 ROOT = Path(__file__).resolve().parent.parent
 
 
+LOG = "serve.log"
+
+
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """What the process sees: nothing of the tests' own settings, and a database in the folder."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -88,7 +91,8 @@ class Served:
 
 @asynccontextmanager
 async def served(folder: Path, **variables: str) -> AsyncGenerator[Served]:
-    """`python -m bot serve` on a free port."""
+    """`python -m bot serve` on a free port; its log is a file in the folder."""
+    log = (folder / LOG).open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -97,8 +101,9 @@ async def served(folder: Path, **variables: str) -> AsyncGenerator[Served]:
         cwd=folder,
         env=environment(folder, **variables),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=log,
     )
+    log.close()
     assert process.stdout is not None
     try:
         greeting: list[str] = []

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from azure.ai.agents.aio import AgentsClient
-from azure.ai.agents.models import ThreadMessageOptions, ThreadRun, ToolOutput
+from azure.ai.agents.models import AsyncAgentEventHandler, ThreadMessageOptions, ThreadRun, ToolOutput
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import (
     ClientAuthenticationError,
     DecodeError,
     HttpResponseError,
+    IncompleteReadError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
@@ -43,6 +45,7 @@ from tests.foundry import (
     Script,
     Sight,
     default,
+    image,
     summariser,
 )
 from tests.foundry.__main__ import main as command
@@ -732,6 +735,141 @@ class TestFiles:
         await client.files.delete(made.id)
         with pytest.raises(ResourceNotFoundError):
             await client.files.get(made.id)
+
+    async def test_a_message_names_files_that_are_there_and_can_be_read(
+        self, client: AgentsClient, server: FoundryServer
+    ) -> None:
+        table, notes = server.add_file("sums.csv", b"a,b"), server.add_file("notes.md", b"x")
+        thread = await client.threads.create()
+
+        def attached(file_id: str, *kinds: str) -> Any:
+            tools: Any = [{"type": kind} for kind in kinds]
+            attachments: Any = [{"file_id": file_id, "tools": tools}]
+            return client.messages.create(thread.id, role="user", content="read", attachments=attachments)
+
+        for file_id, kinds, problem in [
+            ("assistant-none", ["file_search"], "No file found with id 'assistant-none'."),
+            (table, ["code_interpreter", "file_search"], "Files with extensions [.csv] are not supported"),
+            (notes, ["bing"], "Invalid value: 'bing'."),
+            (notes, [], "Missing required parameter"),
+        ]:
+            assert problem in str(await refused(attached(file_id, *kinds)))
+        assert server.messages_of(thread.id) == []
+        await attached(table, "code_interpreter")
+        await attached(notes, "file_search")
+        held = (await client.threads.get(thread.id)).tool_resources
+        assert held is not None
+        assert held.code_interpreter is not None
+        assert held.code_interpreter.file_ids == [table]
+        assert held.file_search is not None
+        assert len(held.file_search.vector_store_ids or []) == 1
+
+
+class TestStreams:
+    """As the SDK's own handlers read them."""
+
+    @staticmethod
+    def stream(client: AgentsClient, server: FoundryServer, thread: str, text: str, **more: Any) -> Any:
+        agent = next(iter(server.state.assistants), None) or server.add_assistant(tools=[CLOCK, ROLL])
+        said = [ThreadMessageOptions(role="user", content=text)]
+        return client.runs.stream(thread, agent_id=agent, additional_messages=said, **more)
+
+    async def told(self, stream: Any) -> list[tuple[str, Any]]:
+        async with await stream as events:
+            return [(name, data) async for name, data, _ in events]
+
+    async def test_a_run_from_its_beginning_to_its_end(self, client: AgentsClient, server: FoundryServer) -> None:
+        thread = await client.threads.create()
+        told = await self.told(self.stream(client, server, thread.id, "hello"))
+        assert [name for name, _ in told] == [
+            "thread.run.created",
+            "thread.run.queued",
+            "thread.run.in_progress",
+            "thread.run.step.created",
+            "thread.run.step.in_progress",
+            "thread.message.created",
+            "thread.message.in_progress",
+            "thread.message.delta",
+            "thread.message.delta",
+            "thread.message.delta",
+            "thread.message.completed",
+            "thread.run.step.completed",
+            "thread.run.completed",
+            "done",
+        ]
+        assert "".join(data.text for name, data in told if name == "thread.message.delta") == "You said: hello"
+        assert told[-2][1].usage.prompt_tokens > 0
+        assert await _last(client, thread.id) == "You said: hello"
+
+    async def test_calls_end_a_stream_and_a_submission_opens_the_next(
+        self, client: AgentsClient, server: FoundryServer
+    ) -> None:
+        thread = await client.threads.create()
+        told = await self.told(self.stream(client, server, thread.id, "use roll sides=6"))
+        name, run = told[-2]
+        assert (name, run.status, told[-1][0]) == ("thread.run.requires_action", "requires_action", "done")
+        [call] = run.required_action.submit_tool_outputs.tool_calls
+        handler: AsyncAgentEventHandler[Any] = AsyncAgentEventHandler()
+        outputs = [ToolOutput(tool_call_id=call.id, output="4")]
+        await client.runs.submit_tool_outputs_stream(thread.id, run.id, tool_outputs=outputs, event_handler=handler)
+        names = [name async for name, _, _ in handler]
+        assert names[:3] == ["thread.run.step.completed", "thread.run.queued", "thread.run.in_progress"]
+        assert names[-2:] == ["thread.run.completed", "done"]
+        assert await _last(client, thread.id) == "roll: 4"
+
+    async def test_images_annotations_and_refusals(self, client: AgentsClient, server: FoundryServer) -> None:
+        thread = await client.threads.create()
+        chart = server.add_file("chart.png", b"png")
+        cites = {"type": "url_citation", "text": "x", "url_citation": {"url": "https://a", "title": "A"}}
+        server.model = Script([Answer("See x", annotations=[cites], parts=[image(chart)]), Answer("No.", refused=True)])
+        told = await self.told(self.stream(client, server, thread.id, "draw"))
+        message = next(data for name, data in told if name == "thread.message.completed")
+        assert message.image_contents[0].image_file.file_id == chart
+        assert message.url_citation_annotations[0].url_citation.url == "https://a"
+        await self.told(self.stream(client, server, thread.id, "no"))
+        assert server.messages_of(thread.id)[-1].content == [{"type": "refusal", "refusal": "No."}]
+
+    async def test_pieces_take_their_time_and_the_run_goes_on_unread(
+        self, client: AgentsClient, server: FoundryServer, clock: ManualClock
+    ) -> None:
+        server.rules.delta = 1
+        thread = await client.threads.create()
+        async with await self.stream(client, server, thread.id, "hello") as events:
+            async for name, _, _ in events:
+                if name == "thread.message.in_progress":
+                    break
+        [run] = server.runs_of(thread.id)
+        assert (await client.runs.get(thread.id, run.id)).status == "in_progress"
+        clock.advance(2)
+        assert (await client.runs.get(thread.id, run.id)).status == "in_progress"
+        clock.advance(1)
+        assert (await client.runs.get(thread.id, run.id)).status == "completed"
+
+    async def test_thread_and_run_in_one_stream(self, client: AgentsClient, server: FoundryServer) -> None:
+        body = {"assistant_id": server.add_assistant(), "stream": True}
+        body["thread"] = {"messages": [{"role": "user", "content": "hi"}]}
+        headers = {"Authorization": "Bearer any"}
+        url = f"{server.endpoint}/threads/runs?api-version=v1"
+        async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=body) as response:
+            assert response.content_type == "text/event-stream"
+            text = await response.text()
+        assert text.startswith("event: thread.created\ndata: {")
+        assert "\n\nevent: thread.run.created\ndata: {" in text
+        assert text.endswith("\n\nevent: done\ndata: [DONE]\n\n")
+
+    @pytest.mark.parametrize("kind", ["stream_cut", "stream_garbled", "stream_ended", "stream_error"])
+    async def test_streams_that_break_off(self, client: AgentsClient, server: FoundryServer, kind: Any) -> None:
+        thread = await client.threads.create()
+        fault = server.inject(Fault(kind, event="thread.run.in_progress"))
+        names: list[str] = []
+        with suppress(IncompleteReadError):
+            async with await self.stream(client, server, thread.id, "hello") as events:
+                names += [name async for name, _, _ in events]
+        assert fault.struck == 1
+        assert "done" not in names
+        [run] = server.runs_of(thread.id)
+        ended = (await client.runs.get(thread.id, run.id)).status
+        assert ended == ("failed" if kind == "stream_error" else "completed")
 
 
 class TestControl:

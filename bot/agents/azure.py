@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -200,6 +200,9 @@ class Body:
 
     async def close(self) -> None:
         """Leave it, read to its end or not."""
+        pieces: object = self._pieces
+        if isinstance(pieces, AsyncGenerator):
+            await cast(AsyncGenerator[bytes], pieces).aclose()
         await self._response.close()
 
 

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 from bot.types import Citation, RemoteFile
 
+UNKNOWN = "application/octet-stream"
+
 # Marks such as 【4:0†source】 point into lists that a chat does not have. Brackets without the dagger are people's.
 _MARK = re.compile(r" ?【[^【】†]{0,40}†[^【】]{0,200}】")
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\(sandbox:[^)\s]*\)")
 """A file of the service's own sandbox, as models link it; nobody can follow it."""
+_SANDBOX = re.compile(r"sandbox:/(?:[^\s/)]+/)*([^\s/)]+)")
+_BEGUN_MARK = re.compile(r" ?【[^【】]{0,240}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,16 @@ def cited(text: str, notes: Sequence[Note], first: int = 1) -> Cited:
         changes.append((start, end, f" {mark}") if _MARK.fullmatch(text[start:end]) else (end, end, f" {mark}"))
     for start, end, new in sorted(set(changes), reverse=True):
         text = text[:start].rstrip(" ") + new + text[end:]
-    text = _LINK.sub(lambda link: link[1], _MARK.sub("", text))
-    return Cited(text.strip(), tuple(citations), tuple(files.values()))
+    return Cited(_plain(text).strip(), tuple(citations), tuple(files.values()))
+
+
+def growing(text: str) -> str:
+    """A text that is being written, as it may be shown: without marks, and without one that has only begun."""
+    return _BEGUN_MARK.sub("", _plain(text)) if "【" in text or "sandbox:" in text else text
+
+
+def _plain(text: str) -> str:
+    return _SANDBOX.sub(r"\1", _LINK.sub(lambda link: link[1], _MARK.sub("", text)))
 
 
 def _place(text: str, note: Note) -> tuple[int, int]:
@@ -74,9 +86,10 @@ def _place(text: str, note: Note) -> tuple[int, int]:
     return len(text), len(text)
 
 
-def remote_file(
-    file_id: str, name: str, container: str = "", *, fallback: str = "application/octet-stream"
-) -> RemoteFile:
-    """A file as its name tells it."""
+def remote_file(file_id: str, name: str, container: str = "", *, fallback: str = UNKNOWN) -> RemoteFile:
+    """A file as its name tells it; where that says nothing of its type, `fallback` does."""
     plain = name.replace("\\", "/").rpartition("/")[2] or file_id
-    return RemoteFile(file_id, plain, mimetypes.guess_type(plain)[0] or "application/octet-stream", container)
+    known = mimetypes.guess_type(plain)[0]
+    if known is None and fallback != UNKNOWN:
+        plain += mimetypes.guess_extension(fallback) or ""
+    return RemoteFile(file_id, plain, known or fallback, container)

@@ -7,18 +7,16 @@ statuses (`incomplete`) that its SDK does not know.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
 from bot.agents.azure import Answer
-from bot.agents.failures import Refused
+from bot.agents.classic_message import Given, mapping, mappings, message_of
+from bot.agents.failures import CONTENT_FILTER, Refused
 from bot.types import (
     Ask,
     JsonObject,
     NeedsTools,
-    Reply,
     RunMark,
-    Said,
     Step,
     Stopped,
     ToolCall,
@@ -28,40 +26,40 @@ from bot.types import (
 )
 
 TERMINAL = frozenset({"completed", "incomplete", "failed", "cancelled", "expired"})
-CONTENT_FILTER = "content_filter"
 
 _ACTIVE_RUN = re.compile(r"already has an active run|while a run \S+ is active", re.IGNORECASE)
 _TRY_AGAIN = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(m?s\b|second|minute)", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "second": 1.0, "minute": 60.0}
 _FILTERED = re.compile(r"content[ _]?(?:management|filter)|ResponsibleAIPolicyViolation", re.IGNORECASE)
-# Marks such as 【4:0†source】 point into lists that a chat does not have. Brackets without the dagger are people's.
-_CITATION = re.compile(r" ?【[^【】†]{0,40}†[^【】]{0,200}】")
 _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
 
 
 # -- what is asked ------------------------------------------------------------------------------------------
 
 
-def run_body(agent_id: str, agent_tools: Sequence[JsonObject], ask: Ask) -> JsonObject:
-    """The request that makes a run, and the ask's message where it has one. Without tools it may call none."""
+def run_body(
+    agent_id: str, agent_tools: Sequence[JsonObject], ask: Ask, given: Given, reading: Sequence[JsonObject] = ()
+) -> JsonObject:
+    """The request that makes a run, and the ask's message where it has one. Without tools it may call none.
+
+    `reading` are the service's tools that read the thread's files and that the agent has not.
+    """
     marks = metadata(ask.mark)
-    message = None
-    if not ask.held:
-        message = [{"role": "user", "content": ask.text, "metadata": marks}]
     body: JsonObject = {
         "assistant_id": agent_id,
-        "stream": False,
-        "additional_messages": message,
+        "stream": ask.stream,
+        "additional_messages": None if ask.held else [message_of(ask, given, marks)],
         "additional_instructions": ask.note,
         "metadata": marks,
     }
-    if ask.tools:
-        ours = {tool.name for tool in ask.tools}
-        own = [tool for tool in agent_tools if _mapping(tool.get("function")).get("name") not in ours]
-        # A run's tools take the place of the agent's, so the agent's own go along.
-        body["tools"] = [*(_function_tool(tool) for tool in ask.tools), *own]
-    elif ask.tools is None:
+    if ask.tools is None:
         body["tool_choice"] = "none"
+    elif ask.tools or reading:
+        ours = {tool.name for tool in ask.tools}
+        own = [tool for tool in agent_tools if mapping(tool.get("function")).get("name") not in ours]
+        # A run's tools take the place of the agent's, so the agent's own go along. What is attached to a message
+        # names its tool too, but a run without that tool does not see it.
+        body["tools"] = [*(_function_tool(tool) for tool in ask.tools), *own, *reading]
     return without_none(body)
 
 
@@ -78,7 +76,7 @@ def metadata(mark: RunMark) -> dict[str, str]:
 
 def is_marked(item: JsonObject, mark: RunMark) -> bool:
     """Whether a run or a message is this turn's and this attempt's."""
-    kept, ours = _mapping(item.get("metadata")), metadata(mark)
+    kept, ours = mapping(item.get("metadata")), metadata(mark)
     return all(kept.get(name) == ours[name] for name in ("turn", "attempt"))
 
 
@@ -100,17 +98,17 @@ def step_of(answer: Answer) -> Step | None:
         if calls := _calls(run):
             return NeedsTools(calls, expires_at)
         # Something that we cannot answer, such as an approval; the deadline ends it.
-        kind = _mapping(run.get("required_action")).get("type")
+        kind = mapping(run.get("required_action")).get("type")
         return Working(f"{status}: {kind}", answer.retry_after, expires_at=expires_at)
     return Working(status, answer.retry_after, expires_at=expires_at)
 
 
 def _calls(run: JsonObject) -> tuple[ToolCall, ...]:
-    action = _mapping(run.get("required_action"))
-    wanted = _mappings(_mapping(action.get("submit_tool_outputs")).get("tool_calls"))
+    action = mapping(run.get("required_action"))
+    wanted = mappings(mapping(action.get("submit_tool_outputs")).get("tool_calls"))
     calls: list[ToolCall] = []
     for call in wanted:
-        function = _mapping(call.get("function"))
+        function = mapping(call.get("function"))
         name, arguments = str(function.get("name") or ""), str(function.get("arguments") or "")
         calls.append(ToolCall(str(call.get("id") or ""), name, arguments))
     return tuple(calls)
@@ -118,7 +116,7 @@ def _calls(run: JsonObject) -> tuple[ToolCall, ...]:
 
 def _failed(run: JsonObject) -> Stopped:
     """Rate limits mostly come so, as a failed run with the waiting time in its text, not as a 429."""
-    error = _mapping(run.get("last_error"))
+    error = mapping(run.get("last_error"))
     code, message = str(error.get("code") or ""), str(error.get("message") or "")
     if code == CONTENT_FILTER or _FILTERED.search(message):
         return Stopped("failed", CONTENT_FILTER)
@@ -126,57 +124,15 @@ def _failed(run: JsonObject) -> Stopped:
     return Stopped("failed", code, float(wait[1]) * _UNIT_SECONDS[wait[2].lower()] if wait else None)
 
 
-def reply_of(run: JsonObject, messages: Sequence[JsonObject]) -> Reply | Stopped:
-    """What a run that is over said, in one text; why it said nothing, if so."""
-    status = str(run.get("status"))
-    reasons = [_reason(run), *(_reason(message) for message in messages)]
-    if CONTENT_FILTER in reasons:
-        return Stopped(status, CONTENT_FILTER)
-    texts = [text_of(message) for message in messages if message.get("role") == "assistant"]
-    text = "\n\n".join(text for text in texts if text)
-    if not text:
-        return Stopped(status, next((reason for reason in reasons if reason), "no_text"))
-    return Reply(text, cut=status == "incomplete" or "max_tokens" in reasons)
-
-
-def _reason(item: JsonObject) -> str:
-    return str(_mapping(item.get("incomplete_details")).get("reason") or "")
-
-
-def text_of(message: JsonObject) -> str:
-    """The words of a message, without the marks of its citations."""
-    parts: list[str] = []
-    for part in _mappings(message.get("content")):
-        value = str(_mapping(part.get("text")).get("value") or "")
-        parts.append(_CITATION.sub("", value).strip())
-    return "\n\n".join(part for part in parts if part)
-
-
-def said(message: JsonObject) -> Said:
-    """A message as an entry of the history."""
-    if message.get("role") == "assistant":
-        return Said("assistant", text_of(message))
-    return Said("user", text_of(message))
-
-
 def last_prompt(steps: Sequence[JsonObject]) -> int:
     """The prompt tokens of the newest step that tells them (`steps` are newest first); 0 if none does."""
-    counts = (_mapping(step.get("usage")).get("prompt_tokens") for step in steps)
+    counts = (mapping(step.get("usage")).get("prompt_tokens") for step in steps)
     return next((int(count) for count in counts if count), 0)
 
 
 def is_active_run(refused: Refused) -> bool:
     """Whether a refusal says that another run holds the thread; it has no code of its own, only this text."""
     return refused.status == 400 and _ACTIVE_RUN.search(refused.words) is not None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
-
-
-def _mappings(value: object) -> Iterable[JsonObject]:
-    items = cast(list[object], value) if isinstance(value, list) else []
-    return [cast(JsonObject, item) for item in items if isinstance(item, dict)]
 
 
 def _number(value: object) -> float | None:

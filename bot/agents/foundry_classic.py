@@ -14,31 +14,20 @@ from typing import Any
 import aiohttp
 from azure.ai.agents.aio import AgentsClient
 from azure.core.credentials_async import AsyncTokenCredential
+from cachetools import TTLCache
 
-from bot.agents import azure
-from bot.agents.azure import id_of, page, request
+from bot.agents import agent_file, azure
+from bot.agents.azure import Answer, id_of, page, request
 from bot.agents.carrying import opening
-from bot.agents.classic_run import (
-    TERMINAL,
-    is_active_run,
-    is_marked,
-    last_prompt,
-    metadata,
-    reply_of,
-    run_body,
-    said,
-    step_of,
-)
+from bot.agents.classic_files import Files
+from bot.agents.classic_message import TAKES, Given, files_to_name, reply_of
+from bot.agents.classic_run import is_active_run, last_prompt, metadata, run_body, step_of
+from bot.agents.classic_stream import Streams
+from bot.agents.classic_threads import PAGE, Threads
 from bot.agents.definition import Directory
 from bot.agents.failures import Refused
-from bot.errors import (
-    RequestRefused,
-    RunActive,
-    RunGone,
-    ServiceUnavailable,
-    ThreadGone,
-    ThreadkeeperError,
-)
+from bot.agents.live import Live
+from bot.errors import RunActive, RunGone, ServiceUnavailable, ThreadkeeperError
 from bot.ports import Clock
 from bot.settings import Settings
 from bot.texts import Texts
@@ -54,7 +43,6 @@ from bot.types import (
     Said,
     Step,
     Stopped,
-    Takes,
     ToolOutput,
     Usage,
 )
@@ -67,9 +55,13 @@ FIRST_LOOK_SECONDS = 0.5
 """No run ends sooner; the service's own advice for polling."""
 STEPS_SECONDS = 5.0
 """Token counts are not worth more of a person's time than this."""
-PAGE = 100
+UPLOAD_SHARE = 0.6
+"""How much of a start's time its files may take."""
 OPENING_MESSAGES = 32
 """As many messages as the service takes with a new thread."""
+
+_KEPT, _KEPT_SECONDS = 10_000, 3_600.0
+_MOMENT = 0.5
 
 
 async def create(
@@ -86,6 +78,7 @@ async def create(
     A `credential` that is given is closed with the agent, like our own. `post_seconds` bounds each request that
     changes something.
     """
+    settings = agent_file.applied(settings)
     endpoint = settings.project_endpoint
     credential = credential or azure.credential_for(endpoint, production=not settings.local, environ=environ)
     session = azure.open_session()
@@ -100,7 +93,7 @@ class FoundryClassicAgent:
     """`bot.ports.Agent` over the classic service; see there for what each method promises."""
 
     backend = BACKEND
-    takes = Takes()
+    takes = TAKES
 
     def __init__(
         self,
@@ -120,6 +113,12 @@ class FoundryClassicAgent:
         self._directory = directory
         self._owned = owned
         self._texts = texts
+        self._live = Live(clock)
+        self._files = Files(client, clock)
+        self._threads = Threads(client, directory, self._files, post_seconds)
+        self._streams = Streams(client, self._live, self._stood)
+        # Of the turns in hand; a process that takes one up looks at its run by requests.
+        self._streamed: TTLCache[str, bool] = TTLCache(_KEPT, _KEPT_SECONDS)
         # The id of an agent that is found by name is not known before the service is asked, its name is.
         agent = settings.agent_id or f"{settings.agent_name}@{settings.model_deployment_name}"
         self._project = f"{settings.project_endpoint}#{agent}"
@@ -129,45 +128,73 @@ class FoundryClassicAgent:
         """The project's endpoint and the agent's id (or name and model): with another one threads move."""
         return self._project
 
+    # -- threads --------------------------------------------------------------------------------------------
+
     async def open_thread(self, carried: Carried, mark: RunMark) -> str:
-        messages = [
-            {"role": said.role, "content": said.text} for said in opening(carried, self._texts, OPENING_MESSAGES)
-        ]
-        body: JsonObject = {"messages": messages, "metadata": metadata(mark)}
-        try:
-            answer = await request(self._client.threads.create, body, seconds=self.start_timeout)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-            await self._directory.confirm()  # says which setting is wrong, where it is one
-            raise ServiceUnavailable("The service has the agent and no place for threads.") from None
-        return id_of(answer.body)
+        return await self._threads.create(opening(carried, self._texts, OPENING_MESSAGES), metadata(mark))
+
+    async def history(self, thread_id: str, limit: int) -> list[Said]:
+        return await self._threads.history(thread_id, limit)
+
+    async def delete_thread(self, thread_id: str) -> None:
+        await self._threads.delete(thread_id)
+
+    async def find(self, thread_id: str, mark: RunMark) -> Found:
+        return await self._threads.find(thread_id, mark)
+
+    async def active(self, thread_id: str) -> Handle | None:
+        return await self._threads.active(thread_id)
+
+    # -- a run ----------------------------------------------------------------------------------------------
 
     async def start(self, thread_id: str, ask: Ask) -> Handle:
         agent = await self._directory.current()
-        body = run_body(agent.id, agent.tools, ask)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reading = [] if ask.tools is None else await self._files.tools(thread_id, ask.files, agent.tools)
+        given = Given() if ask.held else await self._files.given(ask, self.start_timeout * UPLOAD_SHARE)
+        body = run_body(agent.id, agent.tools, ask, given, reading)
+        spent = loop.time() - began
+        # What came before the request counts as its time: whoever lost the answer knows when nothing more can come.
+        left = self.start_timeout - (spent if spent > _MOMENT else 0.0)
+        self._streamed[thread_id] = ask.stream
         try:
-            answer = await request(self._client.runs.create, thread_id, body, seconds=self.start_timeout)
+            return Handle(thread_id, await self._created(thread_id, body, left))
         except Refused as refused:
             if refused.status == 404:
-                raise await self._missing(thread_id) from None
+                raise await self._threads.missing(thread_id) from None
             if is_active_run(refused):
                 raise RunActive("The thread has a run that has not ended.") from None
             raise
-        return Handle(thread_id, id_of(answer.body))
+
+    async def _created(self, thread_id: str, body: JsonObject, seconds: float) -> str:
+        if seconds <= 0:
+            raise ServiceUnavailable("The run's request came too late to be sent.")
+        if body["stream"]:
+            return await self._streams.create(thread_id, body, seconds)
+        return id_of((await request(self._client.runs.create, thread_id, body, seconds=seconds)).body)
 
     async def look(self, handle: Handle) -> Step:
+        seen = self._live.seen(handle.run_id)
+        if seen is not None:
+            return seen
         try:
             answer = await request(self._client.runs.get, handle.thread_id, handle.run_id, seconds=GET_SECONDS)
         except Refused as refused:
             if refused.status == 404:
                 raise RunGone("The service has no such run.") from None
             raise
-        step = step_of(answer)
-        return await self._finished(handle, answer.body) if step is None else step
+        return await self._stood(handle, answer)
 
-    async def _finished(self, handle: Handle, run: JsonObject) -> Step:
-        """What a run that is over left behind: its answer and its tokens."""
+    async def changed(self, handle: Handle, seconds: float) -> None:
+        await self._live.changed(handle.run_id, seconds)
+
+    async def _stood(self, handle: Handle, answer: Answer) -> Step:
+        """How the run stands; once it is over, with its answer and its tokens."""
+        step = step_of(answer)
+        if step is not None:
+            return step
+        run = answer.body
         messages, prompt = await asyncio.gather(
             page(
                 self._client.messages.list,
@@ -179,7 +206,7 @@ class FoundryClassicAgent:
             ),
             self._last_prompt(handle),
         )
-        reply = reply_of(run, messages)
+        reply = reply_of(run, messages, await self._files.names(files_to_name(messages)))
         if isinstance(reply, Stopped):
             return reply
         tokens: Mapping[str, Any] = run.get("usage") or {}
@@ -201,96 +228,38 @@ class FoundryClassicAgent:
             return 0
         return last_prompt(steps)
 
-    async def changed(self, handle: Handle, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-
-    async def download(self, file: RemoteFile) -> bytes:
-        raise RequestRefused("not yet")
-
     async def answer(self, handle: Handle, outputs: Sequence[ToolOutput], *, again: bool = False) -> Handle:
+        stream = self._streamed.get(handle.thread_id, False)
         given = [{"tool_call_id": output.call_id, "output": output.output} for output in outputs]
-        body: JsonObject = {"tool_outputs": given, "stream": False}
-        await request(
-            self._client.runs.submit_tool_outputs,
-            handle.thread_id,
-            handle.run_id,
-            body,
-            seconds=self.start_timeout,
-        )
+        body: JsonObject = {"tool_outputs": given, "stream": stream}
+        # However this ends, the run stands no longer as it was read.
+        await self._live.let_go(handle.run_id)
+        if stream:
+            await self._streams.answer(handle, body, self.start_timeout)
+        else:
+            submit = self._client.runs.submit_tool_outputs
+            await request(submit, handle.thread_id, handle.run_id, body, seconds=self.start_timeout)
         return handle
 
     async def cancel(self, handle: Handle) -> None:
+        if isinstance(self._live.seen(handle.run_id), Finished | Stopped):
+            return
+        await self._live.let_go(handle.run_id)
         try:
             await request(self._client.runs.cancel, handle.thread_id, handle.run_id, seconds=self.start_timeout)
         except Refused as refused:
             if refused.status not in (400, 404):  # it has ended, is ending, or is gone
                 raise
 
-    async def find(self, thread_id: str, mark: RunMark) -> Found:
-        for run in await self._newest(self._client.runs.list, thread_id, limit=PAGE):
-            if is_marked(run, mark):
-                return Found(Handle(thread_id, id_of(run)))
-        messages = await self._newest(self._client.messages.list, thread_id, limit=PAGE)
-        return Found(message=any(is_marked(message, mark) for message in messages))
+    # -- files, and the end ---------------------------------------------------------------------------------
 
-    async def active(self, thread_id: str) -> Handle | None:
-        for run in await self._newest(self._client.runs.list, thread_id, limit=20):
-            if run.get("status") not in TERMINAL:
-                return Handle(thread_id, id_of(run))
-        return None
-
-    async def history(self, thread_id: str, limit: int) -> list[Said]:
-        newest: list[Said] = []
-        after: str | None = None
-        while len(newest) < limit:
-            size = min(PAGE, limit - len(newest))
-            messages = await self._newest(self._client.messages.list, thread_id, limit=size, after=after)
-            newest += [entry for message in messages if (entry := said(message)).text]
-            if len(messages) < size:
-                break
-            after = id_of(messages[-1])
-        return newest[::-1]
-
-    async def delete_thread(self, thread_id: str) -> None:
-        try:
-            await request(self._client.threads.delete, thread_id, seconds=self.start_timeout)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
+    async def download(self, file: RemoteFile) -> bytes:
+        return await self._files.content(file.id, self.start_timeout)
 
     async def close(self) -> None:
         session, credential = self._owned
+        await self._live.close()
         await self._directory.close()
         await self._client.close()
         await session.close()
         await credential.close()
-
-    async def _newest(
-        self, operation: Any, thread_id: str, *, limit: int, after: str | None = None
-    ) -> list[JsonObject]:
-        """A page of the thread's runs or messages, newest first.
-
-        Raises:
-            ThreadGone: the agent exists, the thread does not.
-        """
-        try:
-            return await page(operation, thread_id, order="desc", limit=limit, after=after, seconds=GET_SECONDS)
-        except Refused as refused:
-            if refused.status == 404:
-                raise await self._missing(thread_id) from None
-            raise
-
-    async def _missing(self, thread_id: str) -> ThreadkeeperError:
-        """What a 404 means. A thread counts as gone only if the agent is there and the thread itself is a 404.
-
-        Raises:
-            OperatorError: it is the agent (or the whole project) that is missing.
-        """
-        await self._directory.confirm()
-        try:
-            await request(self._client.threads.get, thread_id, seconds=GET_SECONDS)
-        except Refused as refused:
-            if refused.status == 404:
-                return ThreadGone("The service has no such thread.")
-            return refused
-        return ServiceUnavailable("The service says both that the thread is there and that it is not.")

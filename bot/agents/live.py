@@ -91,11 +91,12 @@ class Live:
 
     async def let_go(self, run_id: str) -> None:
         """Read no more of this run, and forget how it stands."""
-        self._ends.pop(run_id, None)
         reading = self._readings.pop(run_id, None)
         if reading is not None and reading.task is not None:
+            await asyncio.sleep(0)  # cancelled before its first step, a task would not close what it was to read
             reading.task.cancel()
             await asyncio.wait({reading.task})
+        self._ends.pop(run_id, None)
 
     async def close(self) -> None:
         """Stop reading."""

@@ -6,7 +6,7 @@ from .models import MODELS, Script, default, echo, recall, summariser, tool_user
 from .records import Recorded
 from .runner import Rules
 from .server import FoundryServer
-from .sight import OPENING, Act, Answer, Call, Calls, Failure, Incomplete, Model, Said, Sight, Usage, picture
+from .sight import OPENING, Act, Answer, Call, Calls, Failure, Incomplete, Model, Said, Sight, Usage, image, picture
 from .switches import Switches
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Usage",
     "default",
     "echo",
+    "image",
     "picture",
     "recall",
     "summariser",

@@ -9,13 +9,16 @@ from typing import Any, cast
 from aiohttp import web
 
 from . import checks
-from .door import BASE
+from .clock import Clock
+from .door import BASE, UNSEEN
 from .errors import invalid
 from .faults import Faults
 from .paging import page
 from .runner import Runner
 from .sight import OPENING
+from .sources import RunSource
 from .state import Assistant, Run, State, Thread, new_id
+from .stream import Streamer
 
 
 async def object_of(request: web.Request) -> dict[str, Any]:
@@ -32,21 +35,14 @@ async def object_of(request: web.Request) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """As `object_of`; a stream is refused."""
-    body = await object_of(request)
-    if body.get("stream"):
-        raise invalid("This server does not stream.", param="stream")
-    return body
-
-
 class Classic:
     """The handlers. Each checks everything first and changes state last, without awaiting in between."""
 
-    def __init__(self, state: State, runner: Runner, faults: Faults) -> None:
+    def __init__(self, state: State, runner: Runner, faults: Faults, clock: Clock) -> None:
         self.state = state
         self.runner = runner
         self.faults = faults
+        self.streamer = Streamer(clock)
 
     def routes(self) -> list[web.RouteDef]:
         threads = BASE + "/threads"
@@ -90,7 +86,7 @@ class Classic:
     # Assistants
 
     async def create_assistant(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+        body = await object_of(request)
         if not body.get("model"):
             raise invalid("Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
         checks.tools(body.get("tools"))
@@ -106,7 +102,7 @@ class Classic:
         return web.json_response(self.state.assistant(request.match_info["assistant"]).body())
 
     async def update_assistant(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+        body = await object_of(request)
         assistant = self.state.assistant(request.match_info["assistant"])
         checks.tools(body.get("tools"))
         if "metadata" in body:
@@ -126,11 +122,11 @@ class Classic:
         metadata = checks.metadata(body.get("metadata"))
         thread = Thread(new_id("thread_"), self.state.now(), metadata, body.get("tool_resources") or {})
         for place, item in enumerate(cast(list[object], body.get("messages") or [])):
-            thread.messages.append(self.runner.message(thread, item, f"messages[{place}]"))
+            thread.add(self.runner.message(thread, item, f"messages[{place}]"))
         return thread
 
     async def create_thread(self, request: web.Request) -> web.Response:
-        thread = self._new_thread(await body_of(request))
+        thread = self._new_thread(await object_of(request))
         for message in thread.messages:
             message.batch = OPENING
         self.state.threads[thread.id] = thread
@@ -143,7 +139,7 @@ class Classic:
         return web.json_response(self._thread(request).body())
 
     async def update_thread(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+        body = await object_of(request)
         thread = self._thread(request)
         if "metadata" in body:
             thread.metadata = checks.metadata(body["metadata"])
@@ -158,13 +154,13 @@ class Classic:
     # Messages
 
     async def create_message(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+        body = await object_of(request)
         thread = self._thread(request)
         message = self.runner.message(thread, body)
         if run := thread.active_run:
             raise invalid(f"Can't add messages to {thread.id} while a run {run.id} is active.")
         self.runner.room(thread, 1)
-        thread.messages.append(message)
+        thread.add(message)
         return web.json_response(message.body())
 
     async def list_messages(self, request: web.Request) -> web.Response:
@@ -177,7 +173,7 @@ class Classic:
         return web.json_response(self._thread(request).message(request.match_info["message"]).body())
 
     async def update_message(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+        body = await object_of(request)
         message = self._thread(request).message(request.match_info["message"])
         message.metadata = checks.metadata(body.get("metadata"))
         return web.json_response(message.body())
@@ -196,16 +192,27 @@ class Classic:
         run.fates = self.faults.fates(request.method, request.path.removeprefix(BASE))
         return run
 
-    async def create_run(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
-        return web.json_response(self._create_run(request, self._thread(request), body).body())
+    async def _shown(self, request: web.Request, thread: Thread, run: Run, begin: int) -> web.StreamResponse:
+        """How the run stands, or where a stream is wanted what comes, from its event `begin` on."""
+        # What nobody will see is not streamed.
+        if not run.streamed or request.get(UNSEEN):
+            return web.json_response(run.body())
+        fault = self.faults.stream(request.method, request.path.removeprefix(BASE))
+        return await self.streamer.send(request, RunSource(self.runner, thread, run), fault, begin - 1)
 
-    async def create_thread_and_run(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+    async def create_run(self, request: web.Request) -> web.StreamResponse:
+        body = await object_of(request)
+        thread = self._thread(request)
+        return await self._shown(request, thread, self._create_run(request, thread, body), 0)
+
+    async def create_thread_and_run(self, request: web.Request) -> web.StreamResponse:
+        body = await object_of(request)
         thread = self._new_thread(cast(dict[str, Any], body.get("thread") or {}))
         run = self._create_run(request, thread, body)
+        if run.streamed:
+            run.events.insert(0, {"type": "thread.created", "data": thread.body()})
         self.state.threads[thread.id] = thread
-        return web.json_response(run.body())
+        return await self._shown(request, thread, run, 0)
 
     async def list_runs(self, request: web.Request) -> web.Response:
         return web.json_response(page(self._thread(request).runs, request.query))
@@ -214,16 +221,17 @@ class Classic:
         return web.json_response(self._run(request).body())
 
     async def update_run(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
+        body = await object_of(request)
         run = self._run(request)
         run.metadata = checks.metadata(body.get("metadata"))
         return web.json_response(run.body())
 
-    async def submit(self, request: web.Request) -> web.Response:
-        body = await body_of(request)
-        run = self._run(request)
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        body = await object_of(request)
+        thread, run = self._thread(request), self._run(request)
+        begin = len(run.events)
         self.runner.submit(run, body)
-        return web.json_response(run.body())
+        return await self._shown(request, thread, run, begin)
 
     async def cancel(self, request: web.Request) -> web.Response:
         run = self._run(request)

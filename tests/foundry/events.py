@@ -10,7 +10,7 @@ from typing import Any
 from .sight import Answer, Call, Calls, Failure, Incomplete
 from .state import new_id
 
-_PIECE = re.compile(r"\s*\S+\s*|\s+")
+PIECE = re.compile(r"\s*\S+\s*|\s+")
 _PREFIXES = {"image_generation_call": "ig_", "web_search_call": "ws_", "reasoning": "rs_"}
 _NESTED = ("url_citation", "file_citation", "file_path")
 
@@ -109,7 +109,7 @@ def _part(where: dict[str, Any], part: dict[str, Any]) -> Iterator[Told]:
     more: dict[str, Any] = {} if refusal else {"logprobs": []}
     begun = part | {field: ""} | ({} if refusal else {"annotations": []})
     yield Told({"type": "response.content_part.added", **where, "part": begun})
-    for piece in _PIECE.findall(part[field]):
+    for piece in PIECE.findall(part[field]):
         yield Told({"type": f"{kind}.delta", **where, "delta": piece, **more}, late=True)
     for index, annotation in enumerate(part.get("annotations", ())):
         told = {"type": "response.output_text.annotation.added", **where}

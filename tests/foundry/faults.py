@@ -50,9 +50,9 @@ class Fault:
     `method` and `path` say which requests: the path counts from the project (`/threads/*/runs`), `*` is one
     segment, `**` any number. The kinds that begin with run_ or cancel_ are decided when a run (or the response
     that begins a turn) is created: their path, unless given, is every way to create one. The kinds that begin
-    with stream_ strike responses that are streamed, once so many `events` or the first `event` of a type are sent:
-    the connection is cut; it ends without a last event; a line is no JSON; an error event comes, and the response
-    fails; nothing comes for some `seconds`.
+    with stream_ strike responses and runs that are streamed, once so many `events` or the first `event` of a type
+    are sent: the connection is cut; it ends without a last event; a line is no JSON; an error event comes, and the
+    response or run fails; nothing comes for some `seconds`.
     """
 
     kind: Kind
@@ -76,7 +76,7 @@ class Fault:
     """The whole JSON body, for the kind `status`, in place of the usual one with `code` and `message`."""
     events: int = 2
     event: str | None = None
-    """A type of event (response.output_text.delta): counts in place of `events`."""
+    """A type of event (response.output_text.delta, thread.message.delta): counts in place of `events`."""
     struck: int = 0
 
     def __post_init__(self) -> None:

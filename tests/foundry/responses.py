@@ -15,6 +15,7 @@ from .faults import Faults
 from .paging import page
 from .project import Ending, Project, Response
 from .responder import Responder
+from .sources import ResponseSource
 from .stream import Streamer
 
 
@@ -25,7 +26,7 @@ class Responses:
         self.project = project
         self.responder = responder
         self.faults = faults
-        self.streamer = Streamer(responder, clock)
+        self.streamer = Streamer(clock)
 
     def routes(self) -> list[web.RouteDef]:
         response = OPENAI + "/responses/{response}"
@@ -55,9 +56,10 @@ class Responses:
             # The work is done, and the client will not know.
             self.responder.drop(response, cancelling=False)
         elif response.stream:
-            return await self.streamer.send(request, response, self.faults.stream(request.method, path))
+            fault = self.faults.stream(request.method, path)
+            return await self.streamer.send(request, ResponseSource(self.responder, response), fault)
         elif not response.background:
-            await self.streamer.finish(request, response)
+            await self.streamer.finish(request, ResponseSource(self.responder, response))
         return web.json_response(response.body())
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -73,7 +75,7 @@ class Responses:
             number = int(after)
         except ValueError:
             raise wrong_type("starting_after", "an integer", after) from None
-        return await self.streamer.send(request, response, fault, number)
+        return await self.streamer.send(request, ResponseSource(self.responder, response), fault, number)
 
     async def cancel(self, request: web.Request) -> web.Response:
         response = self._response(request, "cancel")

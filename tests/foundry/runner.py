@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from . import checks
+from .attachments import check_files
 from .errors import invalid
 from .faults import Fate
+from .run_events import content_of, written
 from .sight import Act, Answer, Call, Calls, Failure, Incomplete, Model, Output, Said, Sight, Usage
 from .state import Assistant, Message, Run, State, Step, Thread, new_id
 
@@ -41,7 +44,7 @@ class Rules:
     work: float = 0.0
     cancel: float = 0.0
     delta: float = 0.0
-    """Between two pieces of text (new API only)."""
+    """Between two pieces of text, of a run only where it is streamed."""
     expires: float = 600.0
     max_messages: int = 100_000
     max_output: int | None = None
@@ -80,15 +83,19 @@ class Runner:
             **inherited,
             **given,
         }
-        thread.messages.extend(fresh)
+        thread.add(*fresh)
         expires = int(now + self.rules.expires)
         run = Run(new_id("run_"), now, thread.id, assistant.id, settings, metadata, self.state.clock.time(), expires)
         thread.runs.append(run)
+        run.streamed = bool(body.get("stream"))
+        run.tell("thread.run.created", run.body())
+        run.tell_status()
         return run
 
     def message(self, thread: Thread, body: object, param: str = "") -> Message:
         """A checked message, not yet in the thread."""
         role, content, metadata, attachments = checks.message(body, param)
+        check_files(self.state, content, attachments, param)
         now = self.state.now()
         return Message(new_id("msg_"), now, thread.id, role, content, metadata, attachments, batch=len(thread.runs))
 
@@ -113,10 +120,13 @@ class Runner:
         step = run.steps[-1]
         for entry, output in zip(step.details["tool_calls"], outputs, strict=True):
             entry["function"]["output"] = output.output
+        run.streamed = bool(body.get("stream"))
         step.status, step.completed_at = "completed", self.state.now()
+        step.tell()
         run.rounds.append(outputs)
         run.pending = []
         run.status, run.phase_began = "queued", self.state.clock.time()
+        run.tell_status()
 
     def _outputs(self, value: object) -> list[tuple[str, str]]:
         if not isinstance(value, list):
@@ -136,23 +146,40 @@ class Runner:
         if not run.active or run.status == "cancelling":
             raise invalid(f"Cannot cancel run with status '{run.status}'.")
         run.status, run.phase_began = "cancelling", self.state.clock.time()
+        run.coming.clear()
+        run.tell_status()
 
     def settle(self, thread: Thread, *, reading: bool) -> None:
         """Bring the thread's run up to the present."""
         run = thread.active_run
-        while run and run.active:
-            now = self.state.clock.time()
-            seconds = self._phase(run)
-            due = run.phase_began + seconds
-            ready = due <= now and (seconds > 0 or reading)
-            in_time = run.expires_at is None or due < run.expires_at or run.status == "cancelling"
-            if ready and in_time:
-                # A phase that takes time ended when it was due, however late anyone looks.
-                self._forward(thread, run, due if seconds > 0 else now)
-            elif run.expires_at is not None and now >= run.expires_at and run.status != "cancelling":
-                self._end(run, "expired")
-            else:
-                return
+        while run and self.step(thread, run, reading=reading):
+            pass
+
+    def step(self, thread: Thread, run: Run, *, reading: bool) -> bool:
+        """One step forward, if there is one to take now."""
+        if not run.active:
+            return False
+        now = self.state.clock.time()
+        due = self._due(run)
+        takes_time = due > run.phase_began
+        ready = due <= now and (takes_time or reading or bool(run.coming))
+        in_time = run.expires_at is None or due < run.expires_at or run.status == "cancelling"
+        if ready and in_time:
+            # A phase that takes time ended when it was due, however late anyone looks.
+            self._forward(thread, run, due if takes_time else now)
+            return True
+        if run.expires_at is not None and now >= run.expires_at and run.status != "cancelling":
+            self._end(run, "expired")
+            return True
+        return False
+
+    def due(self, run: Run) -> float:
+        """When it can go on by itself, or expires."""
+        due = self._due(run)
+        return due if run.expires_at is None or run.status == "cancelling" else min(due, run.expires_at)
+
+    def _due(self, run: Run) -> float:
+        return run.coming[0][0] if run.coming else run.phase_began + self._phase(run)
 
     def _phase(self, run: Run) -> float:
         """How long the run's present phase lasts; for ever, where it waits for somebody."""
@@ -168,8 +195,12 @@ class Runner:
 
     def _forward(self, thread: Thread, run: Run, at: float) -> None:
         run.phase_began = at
-        if run.status == "queued":
+        if run.coming:
+            _, act = run.coming.popleft()
+            act()
+        elif run.status == "queued":
             run.status, run.started_at = "in_progress", run.started_at or int(at)
+            run.tell_status()
         elif run.status == "cancelling":
             self._end(run, "cancelled")
         else:
@@ -193,15 +224,15 @@ class Runner:
             case Calls():
                 self._call(run, act, sight)
             case Answer():
-                self._say(thread, run, act.text, act.usage or (sight and sight.usage(act.text)), act.annotations)
-                self._end(run, "completed")
+                self._say(thread, run, act, act.usage or (sight and sight.usage(act.text)), "completed")
             case Failure():
                 self._end(run, "failed", {"code": act.code, "message": act.message})
             case Incomplete():
-                if act.text is not None:
-                    self._say(thread, run, act.text, look(thread, run).usage(act.text))
                 run.incomplete_details = {"reason": act.reason}
-                self._end(run, "incomplete")
+                if act.text is None:
+                    self._end(run, "incomplete")
+                else:
+                    self._say(thread, run, Answer(act.text), look(thread, run).usage(act.text), "incomplete")
 
     def ask(self, run_id: str, deployment: str, sight: Sight) -> Act:
         """What the model does; what it saw is kept."""
@@ -217,19 +248,36 @@ class Runner:
         step = self._step(run, {"type": "tool_calls", "tool_calls": entries})
         self._spend(run, step, act.usage or (sight and sight.usage("".join(call.text for call in calls))))
         run.status, run.phase_began = "requires_action", self.state.clock.time()
+        run.tell_status()
 
-    def _say(self, thread: Thread, run: Run, text: str, usage: Usage | None, annotations: Any = ()) -> None:
-        content = [{"type": "text", "text": {"value": text, "annotations": list(annotations)}}]
-        message = Message(new_id("msg_"), self.state.now(), thread.id, "assistant", content, {})
+    def _say(self, thread: Thread, run: Run, answer: Answer, usage: Usage | None, status: str) -> None:
+        """Write the message, piece by piece where it is streamed, and end the run."""
+        message = Message(new_id("msg_"), self.state.now(), thread.id, "assistant", content_of(answer), {})
         message.assistant_id, message.run_id = run.assistant_id, run.id
-        thread.messages.append(message)
         step = self._step(run, {"type": "message_creation", "message_creation": {"message_id": message.id}})
-        step.status, step.completed_at = "completed", self.state.now()
-        self._spend(run, step, usage)
+
+        def said() -> None:
+            thread.add(message)
+            step.status, step.completed_at = "completed", self.state.now()
+            run.tell(f"thread.message.{status}", message.body())
+            self._spend(run, step, usage)
+            step.tell()
+            self._end(run, status)
+
+        at = run.phase_began
+        for told in written(message) if run.streamed else ():
+            at += self.rules.delta if told.late else 0
+            run.coming.append((at, partial(run.tell, told.name, told.data)))
+        if run.coming:
+            run.coming.append((at, said))
+        else:
+            said()
 
     def _step(self, run: Run, details: dict[str, Any]) -> Step:
         step = Step(new_id("step_"), self.state.now(), run, details)
         run.steps.append(step)
+        run.tell("thread.run.step.created", step.body())
+        step.tell()
         return step
 
     def _spend(self, run: Run, step: Step, usage: Usage | None) -> None:
@@ -237,10 +285,16 @@ class Runner:
             step.usage = usage
             run.usage = run.usage + usage if run.usage else usage
 
+    def fail(self, run: Run, error: dict[str, str]) -> None:
+        """Let the run fail, at whatever point it is."""
+        if run.active:
+            self._end(run, "failed", error)
+
     def _end(self, run: Run, status: str, error: dict[str, str] | None = None) -> None:
         """The run is over, and with it what was open in it."""
         now = self.state.now()
         run.status, run.last_error, run.pending = status, error, []
+        run.coming.clear()
         match status:
             case "completed":
                 run.completed_at, run.expires_at = now, None
@@ -257,6 +311,8 @@ class Runner:
                 step.status = status if status in ("cancelled", "failed", "expired") else "completed"
                 step.cancelled_at = now if status == "cancelled" else None
                 step.failed_at = now if status == "failed" else None
+                step.tell()
+        run.tell_status()
 
 
 def _struck(run: Run, kind: str) -> Fate | None:

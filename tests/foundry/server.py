@@ -26,7 +26,7 @@ from .responder import Responder
 from .responses import Responses
 from .runner import Rules, Runner
 from .sight import Model, Sight
-from .state import Assistant, Message, Run, State, Thread, new_id
+from .state import Assistant, File, Message, Run, State, Thread, new_id
 from .switches import Switches
 from .versions import Versions
 
@@ -83,7 +83,7 @@ class FoundryServer:
         app = web.Application(middlewares=[self._door.middleware()], client_max_size=64 * 1024**2)
         app.on_response_prepare.append(self._door.sign)
         for part in (
-            Classic(self.state, self._runner, self.faults),
+            Classic(self.state, self._runner, self.faults, self.clock),
             Files(self.state),
             self._versions,
             Conversations(self.state, self.project, self._responder),
@@ -186,11 +186,21 @@ class FoundryServer:
         given: dict[str, Any] = {"kind": "prompt", "model": model, "instructions": instructions, "tools": flat}
         return self._versions.add(name, {"definition": given | definition})
 
+    def add_file(self, filename: str, content: bytes, purpose: str = "assistants_output") -> str:
+        """A file without a request, such as one that code of the model has written; its id."""
+        file = File(new_id("assistant-"), self.state.now(), filename, purpose, content)
+        self.state.files[file.id] = file
+        return file.id
+
     def add_container_file(self, container_id: str, filename: str, content: bytes) -> str:
         """A file for an annotation `container_file_citation` to name; its id."""
         file = ContainerFile(new_id("cfile_"), container_id, self.state.now(), filename, content)
         self.project.containers[container_id, file.id] = file
         return file.id
+
+    def files(self) -> list[File]:
+        """The files that are there, oldest first."""
+        return list(self.state.files.values())
 
     def lose_conversation(self, conversation_id: str) -> None:
         """Delete a conversation behind the client's back."""

@@ -62,7 +62,9 @@ class Answer:
     items: Sequence[dict[str, Any]] = ()
     """Items before the message, such as `picture(...)` or a web_search_call (new API only)."""
     refused: bool = False
-    """The text is a refusal (new API only: the classic one has no such part)."""
+    """The text is a refusal."""
+    parts: Sequence[dict[str, Any]] = ()
+    """Parts of the message before its text, such as `image(...)` (classic API only)."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Incomplete:
 
     reason: str = "max_completion_tokens"
     text: str | None = None
+
+
+def image(file_id: str) -> dict[str, Any]:
+    """A part of a message that code of the model has drawn, for `Answer.parts`."""
+    return {"type": "image_file", "image_file": {"file_id": file_id}}
 
 
 def picture(base64: str, **more: Any) -> dict[str, Any]:

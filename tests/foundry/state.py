@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -94,6 +97,10 @@ class Step:
     last_error: dict[str, str] | None = None
     usage: Usage | None = None
 
+    def tell(self) -> None:
+        """Say in its run's stream how it stands."""
+        self.run.tell(f"thread.run.step.{self.status}", self.body())
+
     def body(self) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -138,10 +145,25 @@ class Run:
     rounds: list[list[Output]] = field(default_factory=list[list[Output]])
     steps: list[Step] = field(default_factory=list[Step])
     fates: list[Fate] = field(default_factory=list[Fate])
+    streamed: bool = False
+    """Whether its events are kept, and its text comes in pieces: the last request about it asked for a stream."""
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    coming: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque[tuple[float, Callable[[], None]]])
+    """What has its time: the pieces of a text, and what follows the last one."""
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def active(self) -> bool:
         return self.status in ACTIVE
+
+    def tell(self, name: str, data: dict[str, Any]) -> None:
+        """Add an event to those that a stream sends."""
+        if self.streamed:
+            self.events.append({"type": name, "data": data})
+        self.moved.set()
+
+    def tell_status(self) -> None:
+        self.tell(f"thread.run.{self.status}", self.body() if self.streamed else {})
 
     def fate(self, kind: str) -> Fate | None:
         """What a test has decided for this run, if anything of this kind."""
@@ -195,6 +217,17 @@ class Thread:
     def active_run(self) -> Run | None:
         # A thread has one at most, and it is the last.
         return self.runs[-1] if self.runs and self.runs[-1].active else None
+
+    def add(self, *messages: Message) -> None:
+        """Messages join the thread, and the files attached to them its tools."""
+        self.messages.extend(messages)
+        for attachment in (attachment for message in messages for attachment in message.attachments):
+            kinds = [tool["type"] for tool in attachment["tools"]]
+            if "code_interpreter" in kinds:
+                held = self.tool_resources.setdefault("code_interpreter", {"file_ids": []})
+                held["file_ids"].append(attachment["file_id"])
+            if "file_search" in kinds:
+                self.tool_resources.setdefault("file_search", {"vector_store_ids": [new_id("vs_")]})
 
     def message(self, object_id: str) -> Message:
         return _find(self.messages, object_id, "message")

@@ -1,43 +1,84 @@
-"""A response as server-sent events, and the waiting for one that a connection drives."""
+"""What is told as server-sent events, and the waiting for what a connection drives."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from .clock import Clock
 from .door import RECORD
 from .faults import Fault
-from .project import Ending, Response
-from .responder import Responder
 
 _LOOK = 0.005
 """Seconds of real time between two looks whether the client is still there: aiohttp has no event for it."""
 
 
-class Streamer:
-    """Brings a response forward at the pace of one connection."""
+class Source(Protocol):
+    """Something that goes on, and tells of it in events, each a dict with a `type`."""
 
-    def __init__(self, responder: Responder, clock: Clock) -> None:
-        self.responder = responder
+    @property
+    def events(self) -> Sequence[dict[str, Any]]: ...
+
+    @property
+    def active(self) -> bool:
+        """Whether more events may come."""
+        ...
+
+    @property
+    def moved(self) -> asyncio.Event: ...
+
+    def step(self) -> bool:
+        """One step forward, if there is one to take now."""
+        ...
+
+    def due(self) -> float:
+        """When it can go on."""
+        ...
+
+    def fail(self, error: dict[str, str]) -> bytes:
+        """Let it fail; the event that says so."""
+        ...
+
+    def drop(self) -> None:
+        """Nobody is connected any more."""
+        ...
+
+    def frame(self, event: dict[str, Any]) -> bytes:
+        """An event as it is sent."""
+        ...
+
+    @property
+    def garbled(self) -> bytes:
+        """An event that is none."""
+        ...
+
+    @property
+    def last(self) -> bytes:
+        """What is sent behind the last event."""
+        ...
+
+
+class Streamer:
+    """Brings something forward at the pace of one connection."""
+
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    async def finish(self, request: web.Request, response: Response) -> None:
-        """Wait for the end of a foreground response; it ends with its connection."""
+    async def finish(self, request: web.Request, source: Source) -> None:
+        """Wait for the end, sending nothing."""
         try:
-            while response.active and not _is_gone(request):
-                if not self.responder.step(response, reading=True):
-                    await self._wait(request, response)
+            while source.active and not _is_gone(request):
+                if not source.step():
+                    await self._wait(request, source)
         finally:
-            self.responder.drop(response)
+            source.drop()
 
     async def send(
-        self, request: web.Request, response: Response, fault: Fault | None, after: int = -1
+        self, request: web.Request, source: Source, fault: Fault | None, after: int = -1
     ) -> web.StreamResponse:
         """The events behind number `after`, those that are there and those that come."""
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -45,26 +86,27 @@ class Streamer:
         try:
             await stream.prepare(request)
             while True:
-                while sent < len(response.events):
-                    await _write(stream, response.events[sent])
+                while sent < len(source.events):
+                    await _write(stream, source.frame(source.events[sent]))
                     sent += 1
-                    if fault and _strikes(fault, response.events[after + 1 : sent]):
+                    if fault and _strikes(fault, source.events[after + 1 : sent]):
                         request[RECORD].fault = fault.kind
-                        if not await self._strike(request, response, stream, fault):
+                        if not await self._strike(request, source, stream, fault):
                             return stream
                         fault = None
-                if not response.active:
+                if not source.active:
                     break
-                if not self.responder.step(response, reading=True) and not await self._wait(request, response):
+                if not source.step() and not await self._wait(request, source):
                     break
+            await stream.write(source.last)
             await stream.write_eof()
         except ConnectionError:
             pass
         finally:
-            self.responder.drop(response)
+            source.drop()
         return stream
 
-    async def _strike(self, request: web.Request, response: Response, stream: web.StreamResponse, fault: Fault) -> bool:
+    async def _strike(self, request: web.Request, source: Source, stream: web.StreamResponse, fault: Fault) -> bool:
         """Whether the stream goes on."""
         match fault.kind:
             case "stream_stalled":
@@ -74,21 +116,19 @@ class Streamer:
                 return False
             case "stream_error":
                 error = {"code": fault.code or "server_error", "message": fault.message or "Something went wrong."}
-                number = response.events[-1]["sequence_number"] + 1
-                await _write(stream, {"type": "error", "sequence_number": number, **error, "param": None})
-                self.responder.end(response, Ending("failed", error=error))
+                await _write(stream, source.fail(error))
                 await stream.write_eof()
                 return False
             case "stream_garbled":
-                await stream.write(b'event: response.output_text.delta\ndata: {"type": "response.outp\n\n')
+                await stream.write(source.garbled)
         _abort(request)
         return False
 
-    async def _wait(self, request: web.Request, response: Response) -> bool:
-        """Until the response can go on; False once the client has gone."""
-        response.moved.clear()
-        pause = self.responder.due(response) - self.clock.time()
-        return await self._race(request, self.clock.sleep(pause), response.moved.wait())
+    async def _wait(self, request: web.Request, source: Source) -> bool:
+        """Until it can go on; False once the client has gone."""
+        source.moved.clear()
+        pause = source.due() - self.clock.time()
+        return await self._race(request, self.clock.sleep(pause), source.moved.wait())
 
     async def _race(self, request: web.Request, *waits: Coroutine[Any, Any, Any]) -> bool:
         gone = asyncio.create_task(_gone(request))
@@ -102,15 +142,14 @@ class Streamer:
         return not _is_gone(request)
 
 
-def _strikes(fault: Fault, sent: list[dict[str, Any]]) -> bool:
+def _strikes(fault: Fault, sent: Sequence[dict[str, Any]]) -> bool:
     if fault.event is not None:
         return sent[-1]["type"] == fault.event
     return len(sent) >= fault.events
 
 
-async def _write(stream: web.StreamResponse, event: dict[str, Any]) -> None:
-    data = json.dumps(event, ensure_ascii=False)
-    await stream.write(f"event: {event['type']}\ndata: {data}\n\n".encode())
+async def _write(stream: web.StreamResponse, frame: bytes) -> None:
+    await stream.write(frame)
     # Whether the client has gone is noticed between two events only.
     await asyncio.sleep(0)
 
