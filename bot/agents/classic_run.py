@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bot.agents.azure import Answer
 from bot.agents.classic_message import Given, mapping, mappings, message_of
-from bot.agents.failures import CONTENT_FILTER, Refused
+from bot.agents.failures import Refused, code_of, wait_in
 from bot.types import (
     Ask,
     JsonObject,
@@ -28,9 +28,6 @@ from bot.types import (
 TERMINAL = frozenset({"completed", "incomplete", "failed", "cancelled", "expired"})
 
 _ACTIVE_RUN = re.compile(r"already has an active run|while a run \S+ is active", re.IGNORECASE)
-_TRY_AGAIN = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(m?s\b|second|minute)", re.IGNORECASE)
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "second": 1.0, "minute": 60.0}
-_FILTERED = re.compile(r"content[ _]?(?:management|filter)|ResponsibleAIPolicyViolation", re.IGNORECASE)
 _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
 
 
@@ -115,13 +112,9 @@ def _calls(run: JsonObject) -> tuple[ToolCall, ...]:
 
 
 def _failed(run: JsonObject) -> Stopped:
-    """Rate limits mostly come so, as a failed run with the waiting time in its text, not as a 429."""
     error = mapping(run.get("last_error"))
-    code, message = str(error.get("code") or ""), str(error.get("message") or "")
-    if code == CONTENT_FILTER or _FILTERED.search(message):
-        return Stopped("failed", CONTENT_FILTER)
-    wait = _TRY_AGAIN.search(message)
-    return Stopped("failed", code, float(wait[1]) * _UNIT_SECONDS[wait[2].lower()] if wait else None)
+    words = str(error.get("message") or "")
+    return Stopped("failed", code_of(str(error.get("code") or ""), words), wait_in(words))
 
 
 def last_prompt(steps: Sequence[JsonObject]) -> int:

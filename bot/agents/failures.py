@@ -23,6 +23,9 @@ CONTENT_FILTER = "content_filter"
 _FILTER_CODES = frozenset({CONTENT_FILTER, "ResponsibleAIPolicyViolation"})
 _FULL_CODES = frozenset({"context_length_exceeded", "token_limit_exceeded", "message_limit_exceeded"})
 _FULL = re.compile(r"maximum context length|context[ _]length|context window", re.IGNORECASE)
+_FILTERED = re.compile(r"content[ _]?(?:management|filter)|ResponsibleAIPolicyViolation", re.IGNORECASE)
+_TRY_AGAIN = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(m?s\b|second|minute)", re.IGNORECASE)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "second": 1.0, "minute": 60.0}
 _PASSING = frozenset({408, 409, 425})
 
 
@@ -60,9 +63,18 @@ def failure_of(status: int, headers: Mapping[str, str], body: object) -> Threadk
     return ServiceUnavailable(f"The service cannot answer now ({said}).", wish)
 
 
+def wait_in(words: str) -> float | None:
+    """Seconds that a failed run's own text asks to wait; None if it asks for none.
+
+    Rate limits mostly come so, and not as a 429: "Rate limit is exceeded. Try again in 22 seconds."
+    """
+    wait = _TRY_AGAIN.search(words)
+    return float(wait[1]) * _UNIT_SECONDS[wait[2].lower()] if wait else None
+
+
 def code_of(code: str, words: str) -> str:
     """The code of an error, by our name where it is one of those that mean something to us."""
-    if code in _FILTER_CODES or "ResponsibleAIPolicyViolation" in words:
+    if code in _FILTER_CODES or _FILTERED.search(words):
         return CONTENT_FILTER
     return CONTEXT_TOO_LONG if code in _FULL_CODES or _FULL.search(words) else code
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from bot.agents.citations import Cited, Note, cited, remote_file
-from bot.agents.failures import CONTENT_FILTER, Refused, code_of
+from bot.agents.failures import CONTENT_FILTER, Refused, code_of, wait_in
 from bot.types import (
     Ask,
     Citation,
@@ -41,7 +41,6 @@ CANCELLED_OUTPUT = "The call was cancelled before it was answered."
 
 _LOCKED = "conversation_locked"
 _UNANSWERED = re.compile(r"No tool output found for function call", re.IGNORECASE)
-_TRY_AGAIN = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(ms|s)", re.IGNORECASE)
 
 
 # -- what is asked ------------------------------------------------------------------------------------------
@@ -123,10 +122,7 @@ def _ended(response: JsonObject, status: str) -> Step:
 def _failed(response: JsonObject) -> Stopped:
     error = mapping(response.get("error"))
     words = str(error.get("message") or "")
-    code = code_of(str(error.get("code") or ""), words)
-    wait = _TRY_AGAIN.search(words)
-    seconds = float(wait[1]) * (0.001 if wait[2].lower() == "ms" else 1.0) if wait else None
-    return Stopped("failed", code or "server_error", seconds)
+    return Stopped("failed", code_of(str(error.get("code") or ""), words) or "server_error", wait_in(words))
 
 
 def calls_of(items: Iterable[JsonObject]) -> tuple[ToolCall, ...]:
@@ -203,6 +199,12 @@ def said(item: JsonObject) -> Said | None:
 def made_by(item: JsonObject) -> str:
     """The id of the response that an item came from; empty where it does not say."""
     return str(mapping(item.get("created_by")).get("response_id") or item.get("response_id") or "")
+
+
+def made_after(newest_first: Iterable[JsonObject], run_id: str) -> str:
+    """The last response that left items behind those of this one; empty where none did."""
+    last = next((made_by(item) for item in newest_first if made_by(item)), "")
+    return last if last != run_id else ""
 
 
 def answered(items: Iterable[JsonObject]) -> set[str]:

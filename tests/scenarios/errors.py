@@ -63,6 +63,7 @@ CASES = (
     Case("the run failed: rate_limit_exceeded", "run", {"code": "rate_limit_exceeded"}, ANOTHER, ANOTHER, None),
     Case("the run failed: server_error", "run", {"code": "server_error"}, ANOTHER, ANOTHER, None),
     Case("the run failed: content_filter", "run", {"code": "content_filter"}, SORRY, SORRY, None),
+    Case("the run failed: context_length_exceeded", "run", {"code": "context_length_exceeded"}, ROLLED, ROLLED, None),
     Case("the run failed: anything else", "run", {"code": "invalid_prompt"}, SORRY, SORRY, None),
 )
 
