@@ -39,7 +39,9 @@ class Database:
         self._now: sa.ColumnElement[float] = sa.bindparam("time_now", callable_=clock.now, type_=SECONDS)
         self.writer = KeptWriter(engine) if self.postgresql else ThreadWriter(writing_engine(engine))
         self._commit = GroupCommit(self.writer)
-        self._readers = engine.execution_options(begin="BEGIN")
+        # PostgreSQL shows each statement what is committed by then, in a transaction too: two round trips less without
+        apart = {"isolation_level": "AUTOCOMMIT"} if self.postgresql else {"begin": "BEGIN"}
+        self._readers = engine.execution_options(**apart)
 
     def now(self) -> sa.ColumnElement[float]:
         """The time: the database's own where replicas share it, for their clocks differ; else this process's."""

@@ -59,7 +59,7 @@ class SqlInbox:
         return [self._claimed(connection, head) for head in heads]
 
     def _claimed(self, connection: sa.Connection, head: Row) -> Claim:
-        joined = self._joined(connection, head) if head.has_joined else []
+        joined = [] if head.started_at is None else self._joined(connection, head)
         if _fresh(head) and head.joins and head.follows:
             joined += self._join(connection, head)
         stamped, interrupt = _stamped(head), head.interrupt

@@ -56,8 +56,8 @@ class TurnStatements:
 
 
 def _heads(now: sa.ColumnElement[float]) -> Any:
-    """The first that waits in each lane where nothing runs, with its lane, its thread, and what to look for more."""
-    running, earlier, behind, with_it = (inbox.alias(name) for name in ("running", "earlier", "behind", "with_it"))
+    """The first that waits in each lane where nothing runs, with its lane, its thread, and if more waits behind it."""
+    running, earlier, behind = (inbox.alias(name) for name in ("running", "earlier", "behind"))
     due = sa.or_(inbox.c.not_before.is_(None), inbox.c.not_before <= now)
     nothing_runs = ~sa.exists().where(running.c.lane == inbox.c.lane, sa.text("running.state = 'running'"))
     first = ~sa.exists().where(
@@ -66,13 +66,19 @@ def _heads(now: sa.ColumnElement[float]) -> Any:
     follows = sa.exists().where(
         behind.c.lane == inbox.c.lane, sa.text("behind.state = 'queued'"), behind.c.id > inbox.c.id
     )
-    has_joined = sa.exists().where(with_it.c.joined_to == inbox.c.id, sa.text("with_it.state = 'joined'"))
     shown = (inbox.c.id, inbox.c.lane, inbox.c.payload, inbox.c.effect, inbox.c.steps, inbox.c.control)
-    more = (inbox.c.joins, inbox.c.attempts, inbox.c.accepted_at, inbox.c.generation, inbox.c.interrupt)
+    more = (
+        inbox.c.joins,
+        inbox.c.attempts,
+        inbox.c.accepted_at,
+        inbox.c.generation,
+        inbox.c.interrupt,
+        inbox.c.started_at,
+    )
     of_lane = (lanes.c.generation.label("current"), lanes.c.notice_at, lanes.c.withdrawn_at)
     of_thread = (column.label(f"thread_{column.name}") for column in threads.c)
     return (
-        sa.select(*shown, *more, *of_lane, *of_thread, follows.label("follows"), has_joined.label("has_joined"))
+        sa.select(*shown, *more, *of_lane, *of_thread, follows.label("follows"))
         # Each message has its lane. An outer join keeps SQLite from beginning with all the lanes there are.
         .outerjoin(lanes, lanes.c.key == inbox.c.lane)
         .outerjoin(threads, threads.c.id == lanes.c.thread_id)

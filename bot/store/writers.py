@@ -23,7 +23,7 @@ class Writer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; a later write takes another."""
         ...
 
 
@@ -32,10 +32,12 @@ class ThreadWriter:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._thread: ThreadPoolExecutor | None = None
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """See `Writer.run`."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work)
 
     def _transaction(self, work: Callable[[sa.Connection], T]) -> T:
@@ -44,8 +46,10 @@ class ThreadWriter:
 
     async def close(self) -> None:
         """See `Writer.close`."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.engine.dispose)
-        self._thread.shutdown(wait=False)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
+            thread.shutdown(wait=False)
 
 
 class KeptWriter:

@@ -93,6 +93,7 @@ async def test_writes_go_to_one_thread_which_ends_with_the_store(tmp_path):
     [first, second] = [await database.write(lambda _: threading.current_thread()) for _ in range(2)]
     assert first is second is not threading.current_thread()
     await store.close()
+    await store.close()
     await asyncio.to_thread(first.join, 5)
     assert not first.is_alive()
 
