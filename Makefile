@@ -38,8 +38,10 @@ lint: $(DEV_STAMP)
 pytest: $(DEV_STAMP)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client (sets up more)
-	@if [ -x tests/interop/run ]; then exec tests/interop/run; else echo "There is no tests/interop/run."; exit 1; fi
+interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client and server (sets up more)
+	@failed=0; for each in tests/interop/run tests/interop/agentserver/run; do \
+	  PYTHON=$(PY) $$each || failed=1; \
+	done; exit $$failed
 
 bench: $(DEV_STAMP) ## Measure the bot beside a stock echo bot
 	@exec $(PY) -m tests.bench.echo $(ARGS)

@@ -184,7 +184,8 @@ class _Run:
             self._say_started(handle, adopted=True)
             return handle
         held = self.state.attempt > 0
-        if self.state.posting is not None:
+        doubtful = self.state.posting is not None
+        if doubtful:
             found = await self._found()
             if found.handle is not None:
                 return await self._keep(found.handle, adopted=True)
@@ -203,6 +204,10 @@ class _Run:
             stream=question.show is not None,
             files=question.files,
         )
+        return await self._start(ask, doubtful=doubtful)
+
+    async def _start(self, ask: Ask, *, doubtful: bool) -> Handle:
+        """Start it once nothing is in the way. `doubtful`: an earlier start may have had an effect after all."""
         delay = self.runs.limits.poll_first
         while True:
             try:
@@ -214,6 +219,10 @@ class _Run:
             self._within_deadline()
             await self.turn.sleep(delay)
             delay = min(delay * self.runs.limits.poll_factor, self.runs.limits.poll_cap)
+            if doubtful:  # what stood in the way may have been ours, and may have ended meanwhile
+                found = await self.runs.agent.find(self.thread.remote_id, self._mark())
+                if found.handle is not None:
+                    return await self._keep(found.handle, adopted=True)
 
     async def _found(self) -> Found:
         """What an earlier start left, once it can have no effect any more."""
@@ -276,7 +285,7 @@ class _Run:
             step = await self.runs.agent.look(handle)
             failures = 0 if isinstance(step, Working) else failures
         except RunGone:
-            step = Stopped("gone")
+            step = Stopped("gone", "server_error")  # nothing can come of it any more: worth another attempt
         except ServiceUnavailable as error:
             if failures + 1 >= self.runs.limits.failed_looks:
                 raise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import ServiceUnavailable
+from bot.errors import RunGone, ServiceUnavailable
 from bot.events import RunEnded, RunStarted
 from bot.runs import RunLimits
 from bot.texts import Texts
@@ -68,6 +68,15 @@ async def test_a_failed_run_that_is_worth_it_is_tried_again_without_the_message(
         assert [(run.ask.text, run.ask.held) for run in agent.runs] == [("question", False), ("question", True)]
         assert [run.ask.mark.attempt for run in agent.runs] == ["run-0", "run-1"]
         assert 9.0 in world.clock.slept
+
+
+@pytest.mark.invariant("I5")
+async def test_a_run_that_is_there_no_more_is_made_again(tmp_path: Path):
+    """As one that ended with its stream, at a service that keeps such runs only once they have ended."""
+    agent = ScriptedAgent([[RunGone("r1")], ["done"]])
+    async with open_world(tmp_path, agent=agent) as world:
+        assert await world.ask("question") == "done"
+        assert [run.ask.mark.attempt for run in agent.runs] == ["run-0", "run-1"]
 
 
 @pytest.mark.invariant("I5")

@@ -21,11 +21,13 @@ from bot.agents.conversations import PAGE, Conversations
 from bot.agents.failures import Refused
 from bot.agents.foundry_definition import Versions
 from bot.agents.live import Live
+from bot.agents.project import open_project
 from bot.agents.response import (
     TAKES,
     answered,
     holds,
     is_locked,
+    made_after,
     made_by,
     mapping,
     message,
@@ -89,7 +91,7 @@ async def create(
     endpoint = settings.project_endpoint
     credential = credential or azure.credential_for(endpoint, production=not settings.local, environ=environ)
     session = azure.open_session()
-    project = AIProjectClient(endpoint, credential, **azure.client_options(session, endpoint, credential))
+    project = open_project(endpoint, session, credential)
     return FoundryAgent(settings, project, clock, (session, credential), texts or Texts(), post_seconds)
 
 
@@ -169,15 +171,14 @@ class FoundryAgent:
 
     async def answer(self, handle: Handle, outputs: Sequence[ToolOutput], *, again: bool = False) -> Handle:
         over = self._over.get(handle.run_id)
-        if over == "cancelled" or (over and not again):
+        if over in ("cancelled", "closed") or (over and not again):
             # The service would take a second output for a call without a word, and the model read both.
             raise RequestRefused("The response does not wait for these any more.")
         given = [output(one) for one in outputs]
         if again:
             items = await self._conversations.items(handle.thread_id)
             if answered(items) & {one.call_id for one in outputs}:
-                later = next((made_by(item) for item in items if made_by(item) not in ("", handle.run_id)), None)
-                if later is not None:
+                if later := made_after(items, handle.run_id):
                     return Handle(handle.thread_id, later)
                 given = []  # the outputs are there, and nothing was made of them
         answering = await self._respond(handle.thread_id, given, {})
@@ -188,10 +189,11 @@ class FoundryAgent:
     async def _respond(self, thread_id: str, items: list[JsonObject], marks: dict[str, str]) -> Handle:
         stream = self._streamed.get(thread_id, False)
         try:
-            run_id = await self._responses.create(thread_id, items, marks, stream=stream, ended=self._stood)
-        except Refused as refused:
-            raise await self._meant(thread_id, refused) from None
-        return Handle(thread_id, run_id)
+            created = await self._responses.create(thread_id, items, marks, stream=stream, ended=self._stood)
+            return Handle(thread_id, created)
+        except Refused as error:
+            refused = error
+        raise await self._meant(thread_id, refused)  # outside the handler: the refusal would hang on as the context
 
     async def _meant(self, thread_id: str, refused: Refused) -> ThreadkeeperError:
         """What a refused response means: a 400 that the conversation is in use, a 404 of one thing or another."""
@@ -209,13 +211,15 @@ class FoundryAgent:
     # -- looking --------------------------------------------------------------------------------------------
 
     async def look(self, handle: Handle) -> Step:
+        if self._over.get(handle.run_id) == "closed":
+            return Stopped("cancelled")
         seen = self._live.seen(handle.run_id)
         if seen is not None:
             return seen
         response = await self._responses.get(handle)
         cut = response.get("status") == "cancelled" and not response.get("background", True)
         if cut and handle.run_id not in self._over:
-            # The foreground response of a process that died: its stream ended, and it with it.
+            # The foreground response of a stream that broke, or of a process that died, ended with it.
             return Stopped("cut", "server_error")
         return await self._stood(handle.run_id, response)
 
@@ -226,11 +230,13 @@ class FoundryAgent:
         """How the response stands to us, with what the rounds before it cost."""
         step = step_of(response)
         if isinstance(step, NeedsTools):
-            if self._over.get(run_id) == "cancelled":
-                return Stopped("cancelled")
-            if mapping(response.get("metadata")).get("tools") == "none":
+            cancelled = self._over.get(run_id) == "cancelled"
+            if cancelled or mapping(response.get("metadata")).get("tools") == "none":
                 await self._conversations.close_calls(str(mapping(response.get("conversation")).get("id") or ""))
-                return Stopped("completed", "called_tools")
+                if not cancelled:
+                    return Stopped("completed", "called_tools")
+                self._over[run_id] = "closed"
+                return Stopped("cancelled")
         if not isinstance(step, NeedsTools | Finished):
             return step
         before, own = self._spent.get(run_id, Usage()), usage_of(response)
@@ -253,7 +259,8 @@ class FoundryAgent:
         if isinstance(step, NeedsTools):
             await self._conversations.close_calls(handle.thread_id)
             await self._live.let_go(handle.run_id)
-        self._over[handle.run_id] = "cancelled"
+        # What only may have been cancelled is looked at until it ends; it may even bring calls.
+        self._over[handle.run_id] = "closed" if isinstance(step, NeedsTools | Stopped) else "cancelled"
 
     async def find(self, thread_id: str, mark: RunMark) -> Found:
         items = await self._conversations.items(thread_id)
@@ -273,7 +280,7 @@ class FoundryAgent:
             data = openai_requests.decoded((await self._conversations.item(file.container, file.id)).get("result"))
         else:
             data = await openai_requests.file_content(self._client, file, seconds=POST_SECONDS, most=MOST_BYTES)
-        if data is None or len(data) > MOST_BYTES:
+        if not data or len(data) > MOST_BYTES:
             raise RequestRefused("The file is empty, or too large.")
         return data
 

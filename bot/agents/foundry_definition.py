@@ -16,6 +16,7 @@ from bot.agents import agent_file, azure, comparing
 from bot.agents.azure import request
 from bot.agents.comparing import Wanted, differences, function_of, mismatched, name_of, standings, tools_of
 from bot.agents.failures import Refused
+from bot.agents.project import open_project
 from bot.errors import OperatorError, ServiceUnavailable
 from bot.ports import Clock
 from bot.settings import Settings
@@ -142,7 +143,7 @@ async def create(
     endpoint = settings.project_endpoint
     credential = credential or azure.credential_for(endpoint, production=not settings.local, environ=environ)
     session = azure.open_session()
-    project = AIProjectClient(endpoint, credential, **azure.client_options(session, endpoint, credential))
+    project = open_project(endpoint, session, credential)
     return FoundryDefinition(settings, project, (session, credential))
 
 

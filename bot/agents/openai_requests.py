@@ -29,10 +29,7 @@ Raw = Callable[..., Awaitable[Any]]
 
 
 def client_options() -> dict[str, Any]:
-    """Keywords for `get_openai_client`: no retries (it would repeat POSTs), a pool for every turn of a busy replica.
-
-    With an HTTP client of our own, the SDK's console logging, which an environment variable turns on, is left out.
-    """
+    """Keywords for `get_openai_client`: no retries (it would repeat POSTs), a pool for every turn of a busy replica."""
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS // 4)
     client = openai.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False)
     return {"max_retries": 0, "http_client": client}

@@ -187,7 +187,9 @@ def said(item: JsonObject) -> Said | None:
     if item.get("type") != "message" or role not in ("user", "assistant"):
         return None
     if role == "assistant":
-        words = reply_of([item]).text
+        # Without its sources: in another thread a [1] would stand for nothing.
+        bare: list[JsonObject] = [{**part, "annotations": []} for part in mappings(item.get("content"))]
+        words = reply_of([{**item, "content": bare}]).text
     else:
         words = "\n\n".join(str(part.get("text") or "") for part in mappings(item.get("content")) if part.get("text"))
     return Said(role, words) if words else None
@@ -227,9 +229,13 @@ def holds(newest_first: Sequence[JsonObject], ask: Ask) -> bool:
         if item.get("role") == "assistant":
             return False
         if item.get("role") == "user":
-            parts = mappings(item.get("content"))
-            return [part.get("text") for part in parts if part.get("text")][:1] == [ask.text]
+            return _outline(item) == _outline(message(ask))
     return False
+
+
+def _outline(item: JsonObject) -> list[str]:
+    """The texts of a message, and an empty one for each part that is none."""
+    return [str(part.get("text") or "") for part in mappings(item.get("content"))]
 
 
 # -- what a refusal means -----------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from cachetools import TTLCache
 from openai import AsyncOpenAI
 
 from bot.agents.azure import id_of
+from bot.agents.citations import growing
 from bot.agents.conversations import Conversations
 from bot.agents.failures import Refused
 from bot.agents.live import Grow, Live
@@ -25,8 +27,12 @@ from bot.types import Handle, JsonObject, RunMark, Step
 GET_SECONDS = 15.0
 SILENCE_SECONDS = 60.0
 """A stream that says nothing for so long is given up, and its response looked at."""
+THOUGHT_SECONDS = 240.0
+"""A response in the foreground ends with its stream, so a model that thinks in silence is given longer."""
 BLIND_AFTER = 3
 """After so many 500s in a row for responses, while conversations can be read, those are read in their place."""
+BLIND_SECONDS = 300.0
+"""Then it is tried again: it may have been an hour's trouble."""
 
 Ended = Callable[[str, JsonObject], Awaitable[Step]]
 """Makes a step of a response that is over, by its id."""
@@ -47,6 +53,7 @@ class Responses:
         self._background = True
         self._empty_input = False
         self._failed_retrieves = 0
+        self._blind: TTLCache[str, bool] = TTLCache(1, BLIND_SECONDS)
 
     async def create(
         self, thread_id: str, items: Sequence[JsonObject], marks: dict[str, str], *, stream: bool, ended: Ended
@@ -92,15 +99,17 @@ class Responses:
         except BaseException:
             await events.close()
             raise
-        self._live.follow(run_id, lambda grow: self._read(run_id, events, grow, ended))
+        background = body["background"]
+        self._live.follow(run_id, lambda grow: self._read(run_id, events, grow, ended, background=background))
         return run_id
 
-    async def _read(self, run_id: str, events: Events, grow: Grow, ended: Ended) -> Step | None:
+    async def _read(self, run_id: str, events: Events, grow: Grow, ended: Ended, *, background: bool) -> Step | None:
         writing = Writing()
+        silence = SILENCE_SECONDS if background else THOUGHT_SECONDS
         async with closing(events):
-            while (event := await events.next(SILENCE_SECONDS)) is not None:
+            while (event := await events.next(silence)) is not None:
                 if writing.add(event):
-                    grow(writing.text)
+                    grow(growing(writing.text))
                 response = _response_in(event)
                 if response and response.get("status") not in RUNNING:
                     return await ended(run_id, response)
@@ -113,7 +122,7 @@ class Responses:
             RunGone: there is no such response.
             ThreadGone: nor is there its conversation.
         """
-        if self._failed_retrieves >= BLIND_AFTER:
+        if "blind" in self._blind:
             return await self._from_items(handle)
         try:
             response = await request(self._raw.retrieve, handle.run_id, seconds=GET_SECONDS)
@@ -123,12 +132,17 @@ class Responses:
             raise RunGone("The service has no such response.") from None
         except ServiceUnavailable:
             response = await self._from_items(handle)  # if this fails too, it is not about responses
-            self._failed_retrieves += 1
+            self._could_not_retrieve()
             if response["status"] in RUNNING:
                 raise
             return response
         self._failed_retrieves = 0
         return response
+
+    def _could_not_retrieve(self) -> None:
+        self._failed_retrieves += 1
+        if self._failed_retrieves >= BLIND_AFTER:
+            self._blind["blind"] = True
 
     async def _from_items(self, handle: Handle) -> JsonObject:
         items = await self._conversations.items(handle.thread_id)
@@ -142,22 +156,24 @@ class Responses:
 
         A failure says nothing: there are services on which none can be cancelled. Looking tells what came of it.
         """
-        with suppress(Refused, ServiceUnavailable):
-            return await request(self._raw.cancel, handle.run_id, seconds=self._post_seconds)
+        if self._background:  # the others end with their stream
+            with suppress(Refused, ServiceUnavailable):
+                return await request(self._raw.cancel, handle.run_id, seconds=self._post_seconds)
         with suppress(RunGone):
             return await self.get(handle)
         return None
 
     async def marked(self, ids: Sequence[str], mark: RunMark) -> str | None:
         """Which of these bears the mark."""
-        if self._failed_retrieves >= BLIND_AFTER:
+        if "blind" in self._blind:
             return None
         asked = (request(self._raw.retrieve, one, seconds=GET_SECONDS) for one in ids)
         for response in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(response, Refused):
                 continue
             if isinstance(response, BaseException):
-                self._failed_retrieves += isinstance(response, ServiceUnavailable)
+                if isinstance(response, ServiceUnavailable):
+                    self._could_not_retrieve()
                 raise response
             if is_marked(response, mark):
                 return id_of(response)

@@ -11,12 +11,12 @@ class Writing:
     """Takes the events of a stream in order; `text` is what has been said so far."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[int, int], list[str]] = {}
+        self._parts: dict[tuple[int, int], str] = {}
 
     @property
     def text(self) -> str:
         """All parts, in the order of the answer."""
-        return "\n\n".join("".join(self._parts[place]) for place in sorted(self._parts))
+        return "\n\n".join(self._parts[place] for place in sorted(self._parts))
 
     def add(self, event: JsonObject) -> bool:
         """Take one event; whether it brought text."""
@@ -24,5 +24,5 @@ class Writing:
         if event.get("type") not in _DELTAS or not isinstance(delta, str):
             return False
         place = (int(event.get("output_index") or 0), int(event.get("content_index") or 0))
-        self._parts.setdefault(place, []).append(delta)
+        self._parts[place] = self._parts.get(place, "") + delta
         return True

@@ -97,9 +97,7 @@ class Server:
 
 
 @asynccontextmanager
-async def _started(
-    name: str, command: list[str], folder: Path, environment: Mapping[str, str]
-) -> AsyncIterator[Server]:
+async def started(name: str, command: list[str], folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Server]:
     """It runs in an empty folder, with no variable of ours but these: nobody's `.env` and keys take part."""
     out, err = folder / f"{name}.out", folder / f"{name}.err"
     inherited = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in os.environ}
@@ -130,7 +128,7 @@ async def bot(folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[Ser
         "PORT": BOT.rpartition(":")[2],
         "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/bot.db",
     }
-    async with _started("bot", [sys.executable, "-m", "bot", "serve"], folder, environment) as server:
+    async with started("bot", [sys.executable, "-m", "bot", "serve"], folder, environment) as server:
         await server.until("ready", lambda: _answers(session, f"{BOT}/readyz"))
         yield server
 
@@ -143,7 +141,7 @@ async def playground(folder: Path, session: aiohttp.ClientSession) -> AsyncItera
     command = [node, str(CLIENT), "start", "-e", f"{BOT}/api/messages", "-c", "msteams"]
     command += ["-p", PLAYGROUND.rpartition(":")[2], "--disable-telemetry"]
     environment = {"TEAMSAPPTESTER_BROWSER": "none", "APPLICATION_INSIGHTS_NO_STATSBEAT": "1"}
-    async with _started("playground", command, folder, environment) as server:
+    async with started("playground", command, folder, environment) as server:
         await server.until("ready", lambda: _answers(session, f"{PLAYGROUND}/_debug/ping"))
         yield server
 

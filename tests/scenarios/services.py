@@ -33,6 +33,10 @@ class Service(Protocol):
         """How many runs were begun for a message of it."""
         ...
 
+    def requests(self) -> int:
+        """How many requests it has had."""
+        ...
+
     def lose(self, thread: str) -> None:
         """Delete it behind the bot's back."""
         ...
@@ -88,6 +92,9 @@ class Classic:
     def questions(self, thread: str) -> int:
         return len(self.server.runs_of(thread))
 
+    def requests(self) -> int:
+        return len(self.server.requests)
+
     def lose(self, thread: str) -> None:
         self.server.lose_thread(thread)
 
@@ -136,6 +143,9 @@ class Conversations:
     def questions(self, thread: str) -> int:
         responses = self.server.responses_of(thread)
         return sum(1 for response in responses if "turn" in response.metadata)
+
+    def requests(self) -> int:
+        return len(self.server.requests)
 
     def lose(self, thread: str) -> None:
         self.server.lose_conversation(thread)
@@ -190,6 +200,9 @@ class Chat:
 
     def questions(self, thread: str) -> int:
         return len(self._read("SELECT id FROM agent_runs WHERE thread_id = ?", thread))
+
+    def requests(self) -> int:
+        return len(self.server.asked)
 
     def lose(self, thread: str) -> None:
         self._read("DELETE FROM agent_threads WHERE id = ?", thread)
