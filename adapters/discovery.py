@@ -1,4 +1,4 @@
-"""Finds the tools: in the package `tools`, in one more folder, and in installed packages."""
+"""Finds the tools: in the package `tools`, in one more folder, and in installed packages; documents beside files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from adapters.contract import NotATool
+from adapters.contract import Adapter, NotATool
 from adapters.function import FunctionAdapter, FunctionTool
 from adapters.marks import mark_of
+from adapters.openapi import MOST_TOOLS, OPTIONS, SUFFIXES, Described, OpenApiAdapter, OpenApiTool, read_pair
+from adapters.openapi_document import BadDocument
+from adapters.openapi_options import BadOptions
 from adapters.toolbox import Toolbox
+from adapters.variables import variables
 
 PACKAGE = "tools"
 ENTRY_POINTS = "threadkeeper.tools"
@@ -32,12 +36,15 @@ class Loaded:
     """What was found, and a line for each thing that could not be used."""
 
     toolbox: Toolbox
-    problems: list[str]
+    problems: Sequence[str]
 
 
 @dataclass(slots=True)
 class _Found:
-    made: dict[str, list[FunctionTool]] = field(default_factory=dict[str, list[FunctionTool]])
+    made: dict[str, list[FunctionTool | OpenApiTool]] = field(
+        default_factory=dict[str, list[FunctionTool | OpenApiTool]]
+    )
+    documents: list[Described] = field(default_factory=list[Described])
     problems: list[str] = field(default_factory=list[str])
 
     def add(self, function: Callable[..., object], source: str, name: str | None = None) -> None:
@@ -59,7 +66,28 @@ class _Found:
             self.add(function, source)
         return bool(marked)
 
-    def tools(self) -> list[FunctionTool]:
+    def add_described(self, described: Described, source: str) -> None:
+        """What a document came to."""
+        self.problems += [f"{source}: {problem}" for problem in described.problems]
+        self.documents.append(described)
+        for tool in described.tools:
+            self.made.setdefault(tool.spec.name, []).append(tool)
+
+    def adapters(self, environ: Mapping[str, str]) -> list[Adapter]:
+        """One for all functions, and one for each document."""
+        tools = self.tools()
+        kept = {id(tool) for tool in tools}
+        made: list[Adapter] = [FunctionAdapter([tool for tool in tools if isinstance(tool, FunctionTool)])]
+        for one in self.documents:
+            own = [tool for tool in one.tools if id(tool) in kept]
+            if own:
+                made.append(OpenApiAdapter(own, one.options, environ))
+        if len(tools) > MOST_TOOLS:
+            told = f"there are {len(tools)} tools, and an agent takes at most {MOST_TOOLS}: it may refuse them all"
+            self.problems.append(told)
+        return made
+
+    def tools(self) -> list[FunctionTool | OpenApiTool]:
         """Every tool whose name is its own: which of two the author meant is not ours to guess."""
         for name, made in self.made.items():
             if len(made) > 1:
@@ -68,9 +96,15 @@ class _Found:
         return [made[0] for made in self.made.values() if len(made) == 1]
 
 
-def load(tools_dir: Path | None = None) -> Loaded:
-    """Find every tool. What cannot be used is left out and named; nothing here stops the bot from starting."""
+def load(tools_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Find every tool. What cannot be used is left out and named; nothing here stops the bot from starting.
+
+    Args:
+        tools_dir: One more folder of tools.
+        environ: Where the documents' services find their secrets; the environment and `.env` where none is given.
+    """
     found = _Found()
+    environ = variables() if environ is None else environ
     own = dict(_package_files())
     for file, name in own.items():
         _add_file(found, file, name, f"{PACKAGE}/{file.name}")
@@ -78,9 +112,65 @@ def load(tools_dir: Path | None = None) -> Loaded:
         for file in _python_files(tools_dir):
             if file not in own:  # TOOLS_DIR may name the package itself
                 _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", f"{file.parent.name}/{file.name}")
+    for folder in _folders(tools_dir):
+        _add_documents(found, folder, environ)
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=_source_of):
         _add_entry_point(found, point)
-    return Loaded(Toolbox([FunctionAdapter(found.tools())]), found.problems)
+    return _joined(found, _servers(tools_dir), environ)
+
+
+def _servers(tools_dir: Path | None) -> list[tuple[Path, str]]:
+    """The files of MCP servers, each with its source."""
+    files = [file for folder in _folders(tools_dir) for file in sorted(folder.glob("*.mcp.toml"))]
+    return [(file, f"{file.parent.name}/{file.name}") for file in files if not file.name.startswith(("_", "."))]
+
+
+def _joined(found: _Found, servers: list[tuple[Path, str]], environ: Mapping[str, str]) -> Loaded:
+    adapters = found.adapters(environ)
+    if not servers:
+        return Loaded(Toolbox(adapters), found.problems)
+    taken = [spec.name for adapter in adapters for spec in adapter.specs()]
+    # By name: the package costs over a second, which only those pay who have servers.
+    adapter, problems = importlib.import_module("adapters.mcp").opened(servers, taken, environ, found.problems)
+    return Loaded(Toolbox([*adapters, adapter]), problems)
+
+
+def _folders(tools_dir: Path | None) -> list[Path]:
+    """The folders of documents, each once."""
+    spec = importlib.util.find_spec(PACKAGE)
+    own = sorted(Path(one).absolute() for one in (spec.submodule_search_locations or [])) if spec else []
+    return list(dict.fromkeys([*own, *([tools_dir.absolute()] if tools_dir else [])]))
+
+
+def _add_documents(found: _Found, folder: Path, environ: Mapping[str, str]) -> None:
+    """The folder's documents, by name. One that lacks its toml, or has a second form, is left out and named."""
+    files = [file for file in folder.glob("*.openapi.*") if not file.name.startswith(("_", "."))]
+    stems = {file.name.rsplit(".", 1)[0] for file in files if file.name.endswith((*SUFFIXES, OPTIONS))}
+    for stem in sorted(stems):
+        documents = sorted(
+            file for file in files if file.name in [stem + one.removeprefix(".openapi") for one in SUFFIXES]
+        )
+        options = folder / (stem.removesuffix(".openapi") + OPTIONS)
+        source = f"{folder.name}/{documents[0].name if documents else options.name}"
+        if not documents:
+            found.problems.append(f"{source}: there is no {stem}.yaml or .json beside it")
+        elif len(documents) > 1:
+            found.problems.append(f"{source}: there is also {documents[1].name}; remove one")
+        elif options not in files:
+            found.problems.append(f"{source}: there is no {options.name} beside it; docs/tools.md says what it holds")
+        else:
+            _add_document(found, documents[0], options, source, environ)
+
+
+def _add_document(found: _Found, document: Path, options: Path, source: str, environ: Mapping[str, str]) -> None:
+    try:
+        found.add_described(read_pair(document, options, source, environ), source)
+    except BadDocument as error:
+        found.problems.append(f"{source}: {error}")
+    except BadOptions as error:
+        found.problems += [f"{options.parent.name}/{options.name}: {problem}" for problem in error.problems]
+    except Exception as error:  # a document is data of others, and may be wrong in a way that nobody thought of
+        found.problems.append(f"{source}: {type(error).__name__} while reading it")
 
 
 def _package_files() -> Iterator[tuple[Path, str]]:

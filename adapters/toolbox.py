@@ -39,8 +39,16 @@ class Toolbox:
         self._tools = _joined(self._adapters)
 
     def specs(self) -> Sequence[ToolSpec]:
-        """Every tool, in a fixed order."""
-        return [spec for spec, _ in self._tools.values()]
+        """Every tool there is now, in a fixed order."""
+        return [spec for spec, _ in self._now().values()]
+
+    def _now(self) -> dict[str, tuple[ToolSpec, Adapter]]:
+        """The tools as they are now: those of an adapter may change while it is entered."""
+        try:
+            self._tools = _joined(self._adapters)
+        except ToolClash as clash:  # adapters see to it that there is none; until they have, all stays as it was
+            log.error("the changed tools are not used: %s", clash)
+        return self._tools
 
     async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
         """Call it. Never raises: every failure becomes an output that the agent can read.
@@ -51,9 +59,10 @@ class Toolbox:
         Raises:
             asyncio.CancelledError: we were cancelled; the tool is cancelled too.
         """
-        found = self._tools.get(call.name)
+        tools = self._now()
+        found = tools.get(call.name)
         if found is None:
-            known = ", ".join(self._tools) or "none"
+            known = ", ".join(tools) or "none"
             words = f"There is no tool named {call.name[:_SHOWN_NAME]!r}. The tools are: {known}."
             return self._output(call, words, "unknown_tool")
         try:

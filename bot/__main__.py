@@ -1,17 +1,19 @@
-"""python -m bot: serve, chat, agent, inbox, migrate, threads, tools, usage."""
+"""python -m bot: serve, chat, agent, feedback, inbox, migrate, say, threads, tools, usage."""
 
 from __future__ import annotations
 
 import typer
 
-from bot.cli import agent, chat, inbox, migrate, serve, threads, tools, usage
+from bot.cli import agent, chat, feedback, inbox, migrate, say, serve, threads, tools, usage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.command()(serve.serve)
 app.command()(chat.chat)
 app.command()(usage.usage)
+app.command()(say.say)
 app.command()(migrate.migrate)
 app.add_typer(agent.app, name="agent")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(threads.app, name="threads")
 app.add_typer(tools.app, name="tools")

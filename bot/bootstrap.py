@@ -20,17 +20,30 @@ from bot.clock import SystemClock
 from bot.commands import Commands, parse
 from bot.errors import ServiceUnavailable, ThreadGone
 from bot.events import Emit, fan_out
+from bot.feedback import Opinions
 from bot.forgetting import Forgetting
 from bot.inbox import Inbox, InboxLimits
 from bot.ports import Agent, Channel, Clock, Store, Toolbox
 from bot.rounds import Rounds
 from bot.runs import RunLimits, Runs
+from bot.say import Says
 from bot.settings import Settings
 from bot.telemetry import log_event
 from bot.texts import Texts
 from bot.threads import ThreadLimits, Threads, thread_key
 from bot.turn import Turns
-from bot.types import Accepted, Control, ConversationKind, Entry, JsonObject, Message, MessageKind, Said, reference_of
+from bot.types import (
+    Accepted,
+    Change,
+    Control,
+    ConversationKind,
+    Entry,
+    JsonObject,
+    Message,
+    MessageKind,
+    Said,
+    reference_of,
+)
 
 log = logging.getLogger("threadkeeper.bootstrap")
 
@@ -107,11 +120,14 @@ def entry_of(message: Message, settings: Settings) -> Entry:
     lane = thread_key(message.conversation, message.person, settings.group_threads)
     command = parse(message.text) if message.kind is MessageKind.TEXT else None
     asked = command or (admin.parse(message.text) if message.kind is MessageKind.TEXT else None)
+    if message.revises is not None and message.revises.change is Change.DELETED:
+        command = asked = Control.DELETE
     return Entry(
         message,
         lane,
         control=command if isinstance(command, Control) else None,
         joins=message.kind is MessageKind.TEXT and asked is None,
+        redo=settings.edited_messages == "redo",
         shared=settings.group_threads == "shared" and message.conversation.kind is not ConversationKind.PERSONAL,
     )
 
@@ -212,13 +228,18 @@ async def _open_channels(
     settings = bot.settings
 
     emit = fan_out(listeners)
+    options = {"judge": Opinions(bot.store, emit).take, **given.channel_options}
+    options = {"file_offers": bot.store.offers, "download": bot.agent.download} | options
     framework = importlib.import_module("bot.channels.botframework").create(
-        settings, accept=bot.accept, emit=emit, clock=clock, **given.channel_options
+        settings, accept=bot.accept, emit=emit, clock=clock, texts=bot.turns.texts, **options
     )
     stack.push_async_callback(framework.close)
     routes = [*framework.routes()]
     for name, channel in framework.channels().items():
         channels.setdefault(name, channel)
+    says = Says(bot.store, emit, settings.group_threads, bot.inbox.nudge)
+    say = partial(says.say, actor="api")
+    routes += importlib.import_module("bot.web.say").say_routes(say, settings.say_api_key.get_secret_value(), emit)
     closing: list[Any] = []
     if settings.local:
         local = importlib.import_module("bot.channels.local").LocalChannel(

@@ -93,6 +93,8 @@ class Commands:
         if turn.control is Control.STOP:
             effects = [name for number in stopped for name in await self._effects(number)]
             return self.texts.stopped(bool(stopped), dropped, effects)
+        if turn.control is Control.DELETE:  # an answer that was given before it could be stopped stands for itself
+            return self.texts.stopped(True, 0, await self._effects(stopped[0])) if stopped else ""
         if turn.control is Control.UNDO and turn.effect.get("nothing"):
             return self.texts.nothing_to_undo()
         if turn.control is Control.FORGET:

@@ -100,7 +100,7 @@ class Desk:
         await self.store.people.record(Act(self.actor, act, person.id, None, {"conversations": len(keys)}))
 
 
-def _whoever() -> str:
+def whoever() -> str:
     """Who is at the keyboard; a container need not know the user's name."""
     try:
         return f"cli:{getpass.getuser()}"
@@ -126,6 +126,6 @@ async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
         archives = Backends(settings, agent, store, SystemClock(), texts_for(settings), stack)
         forgetting = Forgetting(store, agent, archives, _say_nothing, settings.retention_days)
         try:
-            yield Desk(store, archives, forgetting, _whoever())
+            yield Desk(store, archives, forgetting, whoever())
         except ServiceUnavailable as error:
             raise OperatorError(str(error), "Run the command again: it goes on with what is left.") from None

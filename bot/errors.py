@@ -109,6 +109,19 @@ class DeliveryRefused(ThreadkeeperError):
     """The channel will never take this delivery: the conversation or the app is gone from it."""
 
 
+class TooLarge(DeliveryRefused):
+    """What was to be fetched has more bytes than are taken."""
+
+
+class NotSaid(ThreadkeeperError):
+    """Words to a person are not taken. `code` is for programs, the text for who asked."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
 class LostLease(ThreadkeeperError):
     """Another process owns the turn now: stop, write nothing."""
 

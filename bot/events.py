@@ -24,6 +24,14 @@ class MessageAccepted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WordsTaken(Event):
+    """Words to a person who has not asked are on disk. `fresh` is False where they were before."""
+
+    channel: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ActivityIgnored(Event):
     """The channel sent something that is no message to us; it was acknowledged and nothing was done."""
 
@@ -156,6 +164,18 @@ class Delivered(Event):
     channel: str
     part: int
     parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackGiven(Event):
+    """A person said what they think of an answer: `new`, `changed`, or `again` (a redelivery, which changes nothing).
+
+    `reference` is empty where the answer is not known.
+    """
+
+    channel: str
+    reaction: str
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)

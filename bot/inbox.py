@@ -94,17 +94,23 @@ class Inbox:
         """
         self._wake.set()  # the claim shares the transaction of the message, and so its flush to disk
         accepted = await self._store.inbox.put(entry, self._limits.undo)
+        if not accepted.turn:  # it revises a message that was never ours
+            return accepted
         reference = reference_of(accepted.turn)
         channel, kind = entry.message.conversation.channel, str(entry.message.kind)
         self._emit(MessageAccepted(reference, entry.lane, channel, kind, accepted.fresh))
+        why = Interrupt.STOP if entry.control in (Control.STOP, Control.DELETE, None) else Interrupt.SUPERSEDED
+        for turn in accepted.interrupted:
+            if turn in self._running:
+                self._running[turn][0].interrupt(why)
         if accepted.fresh and entry.control is not None:
-            why = Interrupt.STOP if entry.control is Control.STOP else Interrupt.SUPERSEDED
-            for turn in accepted.interrupted:
-                if turn in self._running:
-                    self._running[turn][0].interrupt(why)
             self._emit(ControlApplied(reference, entry.lane, entry.control, accepted.generation, accepted.dropped))
         self._wake.set()  # again: that claim may have come too early
         return accepted
+
+    def nudge(self) -> None:
+        """Look at once for what may be begun: something was put on disk beside `accept`."""
+        self._wake.set()
 
     def must_outlast(self, seconds: float) -> None:
         """Raise `ValueError` unless a lease outlasts a send of so many seconds: no turn could ever speak."""

@@ -19,6 +19,7 @@ from bot.events import (
     ControlApplied,
     Delivered,
     Event,
+    FeedbackGiven,
     LeaseLost,
     MessageAccepted,
     RequestRefused,
@@ -30,6 +31,7 @@ from bot.events import (
     TurnReleased,
     TurnStarted,
     Unexpected,
+    WordsTaken,
 )
 from bot.ports import Toolbox
 
@@ -88,6 +90,7 @@ class Metrics:
         self._count_turns()
         self._count_runs()
         self._count_tools()
+        self._count_feedback()
 
     def on_event(self, event: Event) -> None:
         """Count it."""
@@ -111,6 +114,7 @@ class Metrics:
 
     def _count_acceptance(self) -> None:
         messages = self._counter("messages", "Messages accepted, without redeliveries.", "channel", "kind")
+        says = self._counter("says", "Words taken for people who had not asked.", "channel")
         redeliveries = self._counter("redeliveries", "Messages that came again and changed nothing.", "channel")
         ignored = self._counter("activities_ignored", "What a channel sent that is no message.", "channel")
         refused = self._counter("requests_refused", "Requests of channels that were refused.", "path", "status")
@@ -128,6 +132,7 @@ class Metrics:
             dropped.labels(event.control).inc(event.dropped)
 
         self._on(MessageAccepted, accepted)
+        self._on(WordsTaken, lambda event: says.labels(self._channel(event.channel)).inc(event.fresh))
         self._on(ActivityIgnored, lambda event: ignored.labels(self._channel(event.channel)).inc())
         self._on(RequestRefused, lambda event: refused.labels(event.path, str(event.status)).inc())
         self._on(ControlApplied, controlled)
@@ -206,6 +211,15 @@ class Metrics:
                 errors.labels(channel, tool, error).inc()
 
         self._on(ToolEnded, end)
+
+    def _count_feedback(self) -> None:
+        given = self._counter("feedback", "Likes and dislikes; a changed one counts again.", "channel", "reaction")
+
+        def give(event: FeedbackGiven) -> None:
+            if event.outcome != "again":
+                given.labels(self._channel(event.channel), event.reaction).inc()
+
+        self._on(FeedbackGiven, give)
 
     # -- small things ---------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from bot.types import (
     Act,
     Ask,
     AtService,
+    Attachment,
     Caller,
     Carried,
     Claim,
@@ -18,12 +19,15 @@ from bot.types import (
     Ended,
     Ending,
     Entry,
+    Feedback,
+    FileOffer,
     Found,
     Handle,
     Interrupt,
     Json,
     JsonObject,
     Kept,
+    KeptFeedback,
     Known,
     Lane,
     Message,
@@ -32,10 +36,12 @@ from bot.types import (
     Renewal,
     RunMark,
     Said,
+    Saying,
     Step,
     Takes,
     Thread,
     ThreadReason,
+    Told,
     ToolCall,
     ToolOutput,
     ToolRow,
@@ -46,6 +52,9 @@ from bot.types import (
 
 Accept = Callable[[Message], Awaitable[Accepted]]
 """What a channel calls with a verified message; when it returns, the message is on disk."""
+
+Judge = Callable[[Feedback], Awaitable[Told]]
+"""What a channel calls with verified feedback; when it returns, that is on disk."""
 
 View = Callable[[str], Awaitable[JsonObject]]
 """What the local page shows of a lane: its thread, its history, what runs and what waits."""
@@ -269,6 +278,10 @@ class Channel(Protocol):
         """What it can show beside text; the rest is said in words."""
         ...
 
+    def dialect(self, text: str) -> str:
+        """The text as the channel shows it, before it is split. Said of its own result, it changes nothing."""
+        ...
+
     def working(self, address: JsonObject) -> AbstractAsyncContextManager[Show | None]:
         """Show that an answer is being made, until the block ends; its own failures never reach the turn.
 
@@ -282,6 +295,7 @@ class Channel(Protocol):
         Raises:
             DeliveryFailed: not now.
             DeliveryRefused: never.
+            Interrupted: the person stopped it in the channel itself, which is stored as their "stop".
         """
         ...
 
@@ -291,6 +305,15 @@ class Channel(Protocol):
         Raises:
             DeliveryFailed: not now.
             DeliveryRefused: never, or the channel cannot update.
+        """
+        ...
+
+    async def fetch(self, address: JsonObject, attachment: Attachment, most: int) -> bytes:
+        """The content of an attachment that came without it, of at most so many bytes.
+
+        Raises:
+            ServiceUnavailable: not now.
+            DeliveryRefused: never: it is gone, too large, or not to be had by this channel.
         """
         ...
 
@@ -500,6 +523,18 @@ class ForgettingStore(Protocol):
         ...
 
 
+class FeedbackStore(Protocol):
+    """What people think of answers: one row for each person and delivery, of which the newest counts."""
+
+    async def put(self, given: Feedback, lane: str, *, below: bool) -> Told:
+        """Keep it with the turn of this lane, or of one `below` it, that made the delivery; without one if none did."""
+        ...
+
+    async def within(self, seconds: float) -> list[KeptFeedback]:
+        """What was said in the last so many seconds, newest first."""
+        ...
+
+
 class MovingStore(Protocol):
     """Lanes whose thread lies with another agent than the one that is set."""
 
@@ -513,6 +548,38 @@ class MovingStore(Protocol):
         False, and nothing is changed, where that is not the current one any more, the generation is another, or a
         message of the lane runs or waits.
         """
+        ...
+
+
+class SayStore(Protocol):
+    """Words to people who have not asked."""
+
+    async def put(self, saying: Saying) -> Accepted:
+        """Store the words behind what waits in the person's lane, and the audit row, in one transaction; once a key.
+
+        Raises:
+            NotSaid: `no_address`, `too_many` wait already, or the key was used for `other_words`.
+        """
+        ...
+
+
+class FileOffers(Protocol):
+    """Files of the agent's that people were asked about, until they answer or it is too late."""
+
+    async def offer(self, offer: FileOffer, seconds: float) -> None:
+        """Keep it for so many seconds."""
+        ...
+
+    async def take(self, offer: str, seconds: float) -> FileOffer | None:
+        """Take it in hand for so many seconds; None if it is not there (any more), or in another hand."""
+        ...
+
+    async def give_back(self, offer: str) -> None:
+        """It may be taken again."""
+        ...
+
+    async def close(self, offer: str) -> None:
+        """Let it go."""
         ...
 
 
@@ -621,6 +688,12 @@ class Store(Protocol):
     def usage(self) -> Usage: ...
     @property
     def moving(self) -> MovingStore: ...
+    @property
+    def says(self) -> SayStore: ...
+    @property
+    def offers(self) -> FileOffers: ...
+    @property
+    def feedback(self) -> FeedbackStore: ...
     @property
     def sole(self) -> bool:
         """Whether no other process can run turns on it."""

@@ -10,13 +10,42 @@ from bot.types import Citation
 SOURCES = 10
 """So many sources are named below an answer; more is noise."""
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+MOST_MARKS = 20
+"""A code fence of more backticks is none to us: closing and opening it again would leave no room for words."""
+MOST_INFO = 20
+"""Of the words behind an opening fence so many characters are said again when it is opened again."""
+
+_FENCE = re.compile(r"^ {0,3}(`{3,20}(?=[^`]*$)|~{3,20}(?!~))(.*)$")
+_SPAN = re.compile(r"(?<![`\\])(`++)(?!`).+?(?<!`)\1(?!`)")
+_MARK = re.compile(r"(?<!\\)\[[0-9]{1,4}\](?!\()")
+"""A source's mark; what a link's target follows is none."""
 
 
 def with_sources(text: str, citations: Sequence[Citation]) -> str:
     """The answer with its sources in words, for channels that cannot show them otherwise."""
     lines = [f"{one.mark} {one.title}{f' ({one.url})' if one.url else ''}".strip() for one in citations[:SOURCES]]
     return "\n\n".join([text, "\n".join(f"- {line}" for line in lines)]) if lines else text
+
+
+def marks_in(text: str) -> list[str]:
+    """The marks of sources that stand in the text, such as [1], in order, each once; what stands in code is none."""
+    found: dict[str, None] = {}
+    fence = ""
+    for line in text.split("\n"):
+        before, fence = fence, fence_after(line, fence)
+        if not before and not fence:
+            found |= dict.fromkeys(_MARK.findall(_SPAN.sub("`", line)))
+    return list(found)
+
+
+def shared_out(words: Sequence[str], citations: Sequence[Citation]) -> list[tuple[Citation, ...]]:
+    """For each part of an answer the sources whose marks stand in it; those that stand nowhere go with the last."""
+    marks = [set(marks_in(part)) for part in words]
+    everywhere = set[str]().union(*marks)
+    shares = [[one for one in citations if one.mark in here] for here in marks]
+    if shares:
+        shares[-1] += [one for one in citations if one.mark not in everywhere]
+    return [tuple(share) for share in shares]
 
 
 def utf16_size(text: str) -> int:
@@ -37,13 +66,16 @@ def split(text: str, limit: int) -> list[str]:
     parts: list[str] = []
     rest, reopened = text, ""
     while utf16_size(reopened + rest) > limit:
-        room = limit - utf16_size(reopened) - 2 * len("\n```")
+        room = limit - utf16_size(reopened) - 2 * (1 + MOST_MARKS)
         head, rest = _cut(rest, room, reopened)
         fence = _open_fence(reopened + head)
-        parts.append(reopened + head.rstrip("\n") + (f"\n{fence.strip().split()[0][:3]}" if fence else ""))
-        reopened = f"{fence}\n" if fence else ""
-        if not fence:
-            rest = rest.lstrip("\n")
+        if fence:
+            code = head.removesuffix("\n")  # more blank lines are part of the code
+            parts.append(f"{reopened}{code}\n{marks_of(fence)}")
+            reopened = f"{marks_of(fence)}{fence.removeprefix(marks_of(fence))[:MOST_INFO]}\n"
+        else:
+            parts.append(reopened + head.rstrip("\n"))
+            reopened, rest = "", rest.lstrip("\n")
     if rest.strip() or not parts:
         parts.append(reopened + rest)
     return parts
@@ -89,12 +121,22 @@ def _open_fence(text: str) -> str:
     """The opening line of the code fence that the text ends inside; empty if it ends outside."""
     fence = ""
     for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if not found:
-            continue
-        marks, info = found.groups()
-        if not fence:
-            fence = marks + info
-        elif marks[0] == fence[0] and len(marks) >= len(fence) - len(fence.lstrip(fence[0])) and not info.strip():
-            fence = ""
+        fence = fence_after(line, fence)
     return fence
+
+
+def fence_after(line: str, fence: str) -> str:
+    """The code fence that is open behind this line, by its opening line; `fence` is what was open before it."""
+    found = _FENCE.match(line)
+    if not found:
+        return fence
+    marks, info = found.groups()
+    if not fence:
+        return marks + info
+    closes = marks[0] == fence[0] and len(marks) >= len(marks_of(fence)) and not info.strip()
+    return "" if closes else fence
+
+
+def marks_of(fence: str) -> str:
+    """The backticks or tildes that a fence begins with."""
+    return fence[: len(fence) - len(fence.lstrip(fence[0]))]

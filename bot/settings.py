@@ -6,6 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,8 +17,17 @@ Names = Annotated[tuple[str, ...], NoDecode]
 """A list in one variable, separated by commas or spaces."""
 
 AGENT_FILE = Path("agent.toml")
+LEAST_KEY = 16
+"""Characters of a key that anybody may try who reaches the port."""
 LOOPBACK_NAMES = ("localhost",)
 DEFAULT_SERVICE_HOSTS = ("smba.trafficmanager.net", "*.botframework.com")
+SERVICE_HOSTS = {
+    "public": DEFAULT_SERVICE_HOSTS,
+    "usgov": ("smba.infra.gov.teams.microsoft.us", "smba.infra.dod.teams.microsoft.us", "*.botframework.azure.us"),
+    "china": ("*.botframework.azure.cn",),
+}
+"""By MICROSOFT_CLOUD. https://learn.microsoft.com/microsoftteams/platform/concepts/sovereign-cloud"""
+DEFAULT_FILE_HOSTS = ("*.sharepoint.com", "*.1drv.com", "onedrive.live.com")
 
 
 def is_loopback(host: str) -> bool:
@@ -66,11 +76,20 @@ class Settings(BaseSettings):
     microsoft_app_password: SecretStr = SecretStr("")
     microsoft_app_type: Literal["SingleTenant", "UserAssignedMSI", "MultiTenant"] = "SingleTenant"
     microsoft_app_tenant_id: str = ""
+    microsoft_app_certificate: Path | None = None
+    microsoft_app_certificate_password: SecretStr = SecretStr("")
+    microsoft_cloud: Literal["public", "usgov", "china"] = "public"
     allowed_tenants: Names = ()
     allowed_service_hosts: Names = DEFAULT_SERVICE_HOSTS
+    allowed_file_hosts: Names = DEFAULT_FILE_HOSTS
     admins: Names = ()
+    say_api_key: SecretStr = SecretStr("")
+    teams_markdown: Literal["safe", "extended"] = "safe"
+    teams_sensitivity_label: str = ""
 
     group_threads: Literal["person", "shared"] = "person"
+    edited_messages: Literal["word", "redo"] = "word"
+    teams_receive_all: bool = False
     thread_max_messages: int = Field(200, ge=4)
     thread_max_tokens: int = Field(60_000, ge=1_000)
     thread_idle_days: float = Field(30, gt=0)
@@ -82,12 +101,22 @@ class Settings(BaseSettings):
     support_contact: str = ""
     tools_dir: Path | None = None
 
-    @field_validator("allowed_tenants", "allowed_service_hosts", "admins", mode="before")
+    @field_validator("allowed_tenants", "allowed_service_hosts", "allowed_file_hosts", "admins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in value.replace(",", " ").split() if part)
         return value
+
+    @field_validator("teams_sensitivity_label")
+    @classmethod
+    def _label(cls, value: str) -> str:
+        if not value:
+            return ""
+        try:
+            return str(UUID(value))
+        except ValueError:
+            raise ValueError("must be the id (a GUID) of a sensitivity label of Microsoft Purview") from None
 
     @field_validator("database_url")
     @classmethod
@@ -128,11 +157,28 @@ class Settings(BaseSettings):
             )
         return value.rstrip("/").removesuffix("/chat/completions")
 
+    @field_validator("say_api_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < LEAST_KEY:
+            raise ValueError(
+                f"must have at least {LEAST_KEY} characters; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            )
+        return value
+
     @field_validator("agent_file")
     @classmethod
     def _existing_file(cls, value: Path) -> Path:
         if value != AGENT_FILE and not value.is_file():
             raise ValueError(f"{value} is not a file; make it, or unset AGENT_FILE")
+        return value
+
+    @field_validator("microsoft_app_certificate")
+    @classmethod
+    def _existing_certificate(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is not a file; name the PEM file with the certificate and its private key")
         return value
 
     @field_validator("tools_dir")
@@ -158,10 +204,15 @@ class Settings(BaseSettings):
                     "set MICROSOFT_APP_ID (and its credential), or HOST=127.0.0.1 for the local mode."
                 )
             return problems
-        if self.microsoft_app_type != "UserAssignedMSI" and not self.microsoft_app_password.get_secret_value():
+        secret = bool(self.microsoft_app_password.get_secret_value())
+        if self.microsoft_app_type != "UserAssignedMSI" and not secret and self.microsoft_app_certificate is None:
             problems.append(
-                "MICROSOFT_APP_PASSWORD is not set: put the app's client secret there, "
-                "or set MICROSOFT_APP_TYPE=UserAssignedMSI to use a managed identity."
+                "MICROSOFT_APP_PASSWORD is not set: put the app's client secret there, name its certificate in "
+                "MICROSOFT_APP_CERTIFICATE, or set MICROSOFT_APP_TYPE=UserAssignedMSI to use a managed identity."
+            )
+        if secret and self.microsoft_app_certificate is not None:
+            problems.append(
+                "MICROSOFT_APP_PASSWORD and MICROSOFT_APP_CERTIFICATE are both set: unset the one that is not used."
             )
         if self.microsoft_app_type != "MultiTenant" and not self.microsoft_app_tenant_id:
             problems.append(
@@ -218,6 +269,12 @@ class Settings(BaseSettings):
             f"RETENTION_DAYS is {self.retention_days:g}, less than THREAD_IDLE_DAYS ({self.thread_idle_days:g}): "
             "a conversation would be deleted while it can still go on. Raise it, lower the other, or set 0 to keep all."
         ]
+
+    @property
+    def service_hosts(self) -> tuple[str, ...]:
+        """The hosts that the bot's token may go to: those of the cloud, unless others are named."""
+        named = self.allowed_service_hosts != DEFAULT_SERVICE_HOSTS
+        return self.allowed_service_hosts if named else SERVICE_HOSTS[self.microsoft_cloud]
 
     @property
     def local(self) -> bool:

@@ -75,6 +75,13 @@ class Texts:
     def thread_lost(self) -> str:
         return "_Our earlier thread no longer exists; I answered without it._"
 
+    def thinking(self) -> str:
+        """Shown while an answer is made, and never left standing. At most 1,000 characters."""
+        return "Thinking…"
+
+    def broke_off(self) -> str:
+        return "_I broke off here._"
+
     def no_words(self) -> str:
         return "_The agent ended without words._"
 
@@ -84,8 +91,18 @@ class Texts:
     def file_gone(self, name: str) -> str:
         return f"_{name} isn't there any more._"
 
+    def file_offered(self) -> str:
+        return "The agent made this file. I can put it into your OneDrive."
+
+    def file_not_brought(self, name: str) -> str:
+        return f"I couldn't put {name} into your OneDrive. Press the button again in a while, or ask for it again."
+
     def attachments_not_given(self, names: Sequence[str]) -> str:
         return f"_I couldn't give the agent {_listed(names)}: it doesn't take that type or size._"
+
+    def attachments_not_fetched(self, names: Sequence[str]) -> str:
+        again = "Please send it again" if len(names) == 1 else "Please send them again"
+        return f"_I couldn't fetch {_listed(names)}. {again}._"
 
     def cut_short(self) -> str:
         return "_This answer was cut at its length limit. Say **go on** for the rest._"
@@ -194,6 +211,9 @@ class Texts:
 
     def too_many_waiting(self, most: int) -> str:
         return f"{most} of your messages were waiting, so I didn't take what came after. **stop** clears them."
+
+    def edited_too_late(self) -> str:
+        return "I read that message before you changed it. To ask with the new words, send them as a new message."
 
     def busy(self, number: int, seconds: float) -> str:
         return f"Many are asking: you're number {number}, about {round(seconds)} seconds."

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bot import admin
+from bot.attached import Brought, brought
 from bot.commands import Commands, parse
 from bot.errors import (
     CONTEXT_TOO_LONG,
@@ -26,7 +26,7 @@ from bot.errors import (
 from bot.events import Delivered, Emit
 from bot.lease import Turn
 from bot.ports import Channel, Clock, Store, Toolbox
-from bot.reply import split, with_sources
+from bot.reply import shared_out, split, with_sources
 from bot.runs import Question, Runs, RunStuck
 from bot.texts import Texts
 from bot.threads import Threads, near_limit
@@ -34,6 +34,7 @@ from bot.types import (
     MOST_WAITING,
     Citation,
     Command,
+    Control,
     ConversationKind,
     Ended,
     Ending,
@@ -136,6 +137,8 @@ class Turns:
 
     async def _make(self, turn: Turn) -> None:
         """Find the words for this turn, and save them."""
+        if turn.control is Control.SAY:
+            return await self._will_say(turn, turn.message.text, Ended.SAID)
         if turn.control is not None:
             return await self._will_say(turn, await self.commands.confirm(turn), Ended.CONFIRMED)
         own_words = self._own_words(turn.message)
@@ -177,6 +180,8 @@ class Turns:
                 return self.texts.empty()
             case MessageKind.TOO_MANY:
                 return self.texts.too_many_waiting(MOST_WAITING)
+            case MessageKind.EDITED:
+                return self.texts.edited_too_late()
             case MessageKind.TEXT:
                 return None
 
@@ -197,30 +202,34 @@ class Turns:
     # -- the agent ------------------------------------------------------------------------------------------
 
     async def _ask(self, turn: Turn, messages: Sequence[Message]) -> None:
-        question, refused = self._asked(turn, messages)
-        if not question.text and not question.files:
-            return await self._will_say(turn, self.texts.files_not_taken(refused), Ended.COMMAND)
         channel = self.channels[turn.message.conversation.channel]
         async with channel.working(turn.message.address) as show:
+            question, left = await self._asked(turn, messages)
+            if not question.text and not question.files:
+                return await self._will_say(turn, self._nothing_left(left), Ended.COMMAND)
             try:
                 thread, finished = await self._finished(turn, replace(question, show=show))
             except (RunFailed, RequestRefused, DeadlinePassed) as failure:
-                return await self._apologise(turn, failure)
-            text = await self._with_notes(turn, finished, refused, channel)
+                await self._apologise(turn, failure)
+                return await self._deliver(turn)
+            text = await self._with_notes(turn, finished, left, channel)
             use = ThreadUse(thread.id, messages=2, prompt_tokens=finished.usage.last_prompt)
             turn.note("tokens", {"prompt": finished.usage.prompt, "completion": finished.usage.completion})
             await self._will_say(turn, text, Ended.ANSWERED, reply=finished.reply, use=use)
             await self._deliver(turn)
 
-    def _asked(self, turn: Turn, messages: Sequence[Message]) -> tuple[Question, list[str]]:
-        """What the agent is asked, and the names of the attachments that it does not take."""
-        attachments = [one for message in messages for one in message.attachments]
-        takes = self.runs.agent.takes
-        fitting = [one for one in attachments if takes.fits(one)]
-        files = tuple(File(one.name, one.content_type, b64decode(one.data)) for one in fitting)
+    async def _asked(self, turn: Turn, messages: Sequence[Message]) -> tuple[Question, Brought]:
+        """What the agent is asked, and what became of the attachments."""
+        channel = self.channels[turn.message.conversation.channel]
+        left = await brought(turn, messages, self.runs.agent.takes, channel)
         note = self.texts.withdrawn() if turn.withdrawn is not None else None
-        question = Question(self._words(messages), tuple(self.toolbox.specs()), note=note, files=files)
-        return question, [one.name for one in attachments if one not in fitting]
+        question = Question(self._words(messages), tuple(self.toolbox.specs()), note=note, files=tuple(left.files))
+        return question, left
+
+    def _nothing_left(self, left: Brought) -> str:
+        """What is said to files alone of which none gets through."""
+        lines = [self.texts.files_not_taken(left.refused)] if left.refused or not left.missing else []
+        return "\n\n".join([*lines, *([self.texts.attachments_not_fetched(left.missing)] if left.missing else [])])
 
     async def _finished(self, turn: Turn, question: Question) -> tuple[Thread, Finished]:
         """The agent's answer. A thread that is gone, or grew too long for the model, is replaced once."""
@@ -241,7 +250,7 @@ class Turns:
                 await self.threads.unusable(turn, ThreadReason.TOKENS)
         raise AssertionError("unreachable")
 
-    async def _with_notes(self, turn: Turn, finished: Finished, refused: Sequence[str], channel: Channel) -> str:
+    async def _with_notes(self, turn: Turn, finished: Finished, left: Brought, channel: Channel) -> str:
         """The answer, with what the person must know about how it came about, in lines below it."""
         reply = finished.reply
         notes: list[str] = []
@@ -249,8 +258,10 @@ class Turns:
             notes.append(self.texts.cut_short())
         if reply.files and "files" not in channel.shows:
             notes.append(self.texts.files_made([file.name for file in reply.files]))
-        if refused:
-            notes.append(self.texts.attachments_not_given(refused))
+        if left.refused:
+            notes.append(self.texts.attachments_not_given(left.refused))
+        if left.missing:
+            notes.append(self.texts.attachments_not_fetched(left.missing))
         unknown = await self._effects_unknown(turn)
         if unknown:
             notes.append(self.texts.effect_unknown(unknown))
@@ -344,7 +355,7 @@ class Turns:
         if turn.notice is not None:
             text = "\n\n".join(filter(None, [text, self.texts.started_over_by_admin(turn.notice)]))
         steps: JsonObject = {
-            "text:reply": split(text, channel.limit) if text else [],
+            "text:reply": split(channel.dialect(text), channel.limit) if text else [],
             "by_agent": reply is not None,
             "ending": ended,
             "error": error,
@@ -372,12 +383,14 @@ class Turns:
             self.emit(Delivered(turn.reference, turn.lane, channel.name, number + 1, len(parts)))
 
     def _parts(self, turn: Turn) -> list[Part | RemoteFile]:
-        """What is to be delivered; the sources come with the last words."""
+        """What is to be delivered; each source comes with the words that name it."""
         words: list[str] = turn.saved("text:reply")
         by_agent = bool(turn.saved("by_agent"))
-        citations = tuple(Citation(**one) for one in turn.saved("text:citations") or ())
-        parts: list[Part | RemoteFile] = [Part(text, by_agent) for text in words[:-1]]
-        parts += [Part(text, by_agent, citations=citations) for text in words[-1:]]
+        citations = [Citation(**one) for one in turn.saved("text:citations") or ()]
+        shares = shared_out(words, citations)
+        parts: list[Part | RemoteFile] = [
+            Part(text, by_agent, citations=share) for text, share in zip(words, shares, strict=True)
+        ]
         return parts + [RemoteFile(**one) for one in turn.saved("text:files") or ()]
 
     async def _downloaded(self, file: RemoteFile) -> Part:
@@ -385,7 +398,7 @@ class Turns:
             data = await self.runs.agent.download(file)
         except RequestRefused:
             return Part(self.texts.file_gone(file.name))
-        return Part("", by_agent=True, file=File(file.name, file.content_type, data))
+        return Part("", by_agent=True, file=File(file.name, file.content_type, data), remote=file)
 
     async def _say_why_it_waits(self, turn: Turn, words: str) -> None:
         """Once, when the service cannot answer now. A failure to say it changes nothing."""

@@ -51,19 +51,23 @@ class MessageKind(StrEnum):
     CARD = "card"
     EMPTY = "empty"
     TOO_MANY = "too_many"
+    EDITED = "edited"
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A file or an image that a person sent along. `size` in bytes, 0 where the channel does not say.
 
-    The content is `data` (base64) where the channel brought it, and is forgotten with the message's words.
+    The content is `data` (base64) where the channel brought it, and is forgotten with the message's words. Else
+    `source` is the channel's own note of where it lies, empty where it cannot be had. It is stored, so it holds no
+    pre-signed address, and is never logged.
     """
 
     name: str
     content_type: str
     size: int
     data: str = field(default="", repr=False)
+    source: JsonObject = field(default_factory=dict[str, Json], repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,29 @@ class File:
     data: bytes = field(repr=False)
 
 
+class Change(StrEnum):
+    """What became of a message after it was sent."""
+
+    EDITED = "edited"
+    DELETED = "deleted"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """That an earlier message of the same place, `of`, has changed."""
+
+    of: str
+    change: Change
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a person said.
 
     `id` is the channel's own id, which a redelivery repeats; `sent_at` its timestamp in milliseconds since the
     epoch, or None where the channel gives none. `address` is what the channel needs to answer, free of secrets.
+    `revises`: it is no message of its own, but the new state of an earlier one.
     """
 
     id: str
@@ -92,15 +113,22 @@ class Message:
     sent_at: int | None = None
     files: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    revises: Revision | None = None
 
 
 class Control(StrEnum):
-    """A message that acts at once, outside the lane; its confirmation is sent in the lane."""
+    """A message that acts at once, outside the lane; its confirmation is sent in the lane.
+
+    DELETE is a message taken back: confirmed only where an answer was stopped for it. SAY is no message of the
+    person's, but words to them: it changes nothing, and its "confirmation" is the words.
+    """
 
     START_OVER = "start_over"
     UNDO = "undo"
     STOP = "stop"
     FORGET = "forget_now"
+    DELETE = "delete"
+    SAY = "say"
 
 
 class Command(StrEnum):
@@ -126,6 +154,7 @@ class Ended(StrEnum):
     ANSWERED = "answered"
     COMMAND = "command"
     CONFIRMED = "confirmed"
+    SAID = "said"
     APOLOGY = "apology"
     STALE = "stale"
     STOPPED = "stopped"
@@ -224,6 +253,8 @@ class ToolSpec:
     timeout: float = 30.0
     once: bool = False
     source: str = ""
+    approve: bool = False
+    """A person is to agree before each call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,9 +380,11 @@ class Takes:
     size: int = 0
 
     def fits(self, attachment: Attachment) -> bool:
-        """Whether this one may be given to the agent, by its declared type and size."""
+        """Whether this one may be given to the agent, by its declared type and size; `image/*` is some image."""
         kind = attachment.content_type.partition(";")[0].strip().lower()
-        known = kind in self.types or f"{kind.partition('/')[0]}/*" in self.types
+        family = kind.partition("/")[0]
+        some = kind.endswith("/*") and any(one.startswith(f"{family}/") for one in self.types)
+        known = some or kind in self.types or f"{family}/*" in self.types
         return known and attachment.size <= self.size
 
 
@@ -451,6 +484,8 @@ class Part:
     buttons: tuple[str, ...] = ()
     citations: tuple[Citation, ...] = ()
     file: File | None = None
+    remote: RemoteFile | None = None
+    """Where the file lies, for a channel that can bring it only later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,7 +509,8 @@ class ToolRow:
 class Entry:
     """One accepted message on its way into the inbox. `joins`: may become one turn with its neighbours.
 
-    `shared`: its lane belongs to a group and not to the person.
+    `shared`: its lane belongs to a group and not to the person. `redo`: if it revises a message that is answered, or
+    being answered, it is asked again; else the person is told that it came too late.
     """
 
     message: Message
@@ -482,6 +518,7 @@ class Entry:
     control: Control | None = None
     joins: bool = True
     shared: bool = False
+    redo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +530,29 @@ class Known:
     id: str
     name: str
     seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """Words to a person who has not asked. The same `key` again is the same act; `actor` goes to the audit."""
+
+    key: str
+    person: Known
+    lane: str
+    text: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileOffer:
+    """A file of the agent's that a person was asked about: only they may take it, in that conversation."""
+
+    id: str
+    channel: str
+    tenant: str
+    person: str
+    conversation: str
+    file: RemoteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,7 +569,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What accepting did. `turn` is the row's id; `fresh` is False for a redelivery.
+    """What accepting did. `turn` is the row's id, 0 where nothing was to be stored; `fresh` is False for a redelivery.
 
     Of a control: which running turns it interrupted, how many waiting messages it dropped, the generation.
     """
@@ -601,6 +661,49 @@ class ToolUsed:
     calls: int
     errors: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a person thinks of an answer. `delivered` is the id of its delivery, empty where the channel does not say.
+
+    `said_at` is the channel's time in milliseconds since the epoch, None where it gives none.
+    """
+
+    conversation: Conversation
+    person: Person
+    delivered: str
+    reaction: Literal["like", "dislike"]
+    text: str = field(default="", repr=False)
+    said_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of feedback: the turn it is about, where that is known, and whether it is new or a change.
+
+    `again`: it was known, or something newer is.
+    """
+
+    turn: int | None
+    lane: str
+    outcome: Literal["new", "changed", "again"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFeedback:
+    """Feedback as it is kept. `thread` and `run` are the agent service's ids."""
+
+    at: float
+    channel: str
+    tenant: str
+    person: str
+    name: str
+    reaction: str
+    text: str
+    turn: int | None
+    thread: str
+    run: str
 
 
 _REFERENCE_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -59,6 +59,9 @@ class FileChannel:
     def __init__(self, file: Path) -> None:
         self._file = file
 
+    def dialect(self, text: str) -> str:
+        return text
+
     @asynccontextmanager
     async def working(self, _address: Any) -> AsyncGenerator[None]:
         yield

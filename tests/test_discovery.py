@@ -341,3 +341,73 @@ def test_two_packages_with_one_name_are_both_named_in_a_fixed_order(install: Ins
     assert told.startswith(
         "weather is left out: package alpha, entry point weather and package beta, entry point weather each have"
     )
+
+
+# -- documents ----------------------------------------------------------------------------------------------
+
+DOCUMENT = '{"openapi": "3.1.0", "paths": {"/x": {"get": {"operationId": "look", "summary": "Look."}}}}'
+CHOSEN = 'address = "https://api.example.com"\noperations = ["look"]\n'
+
+
+def put(folder: Path, **files: str) -> None:
+    """Files by name, with `__` for the dot."""
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml", "yml"])
+async def test_a_document_with_its_toml_is_tools(folder: Path, kind: str):
+    put(folder, **{f"crm__openapi__{kind}": DOCUMENT, "crm__openapi__toml": CHOSEN})
+    loaded = load(folder)
+    assert (names(loaded), loaded.problems) == (["look"], [])
+    (spec,) = [spec for spec in loaded.toolbox.specs() if spec.name == "look"]
+    assert spec.source == f"mytools/crm.openapi.{kind}, GET /x"
+    async with loaded.toolbox as toolbox:
+        assert (await toolbox.call(call("look", more=1), CALLER)).error == "bad_arguments"
+
+
+def test_a_document_that_cannot_be_used_is_named_and_the_others_load(folder: Path):
+    put(
+        folder,
+        alone__openapi__json=DOCUMENT,
+        bad__openapi__json="{",
+        bad__openapi__toml=CHOSEN,
+        crm__openapi__json=DOCUMENT,
+        crm__openapi__toml=CHOSEN + "tmeout = 5\n",
+        fine__openapi__json=DOCUMENT,
+        fine__openapi__toml=CHOSEN,
+        lost__openapi__toml=CHOSEN,
+        two__openapi__json=DOCUMENT,
+        two__openapi__yaml=DOCUMENT,
+        two__openapi__toml=CHOSEN,
+        _draft__openapi__json=DOCUMENT,
+        secret__openapi__json=DOCUMENT,
+        secret__openapi__toml=CHOSEN + '[auth]\ntype = "bearer"\nenv = "CRM_TOKEN"\n',
+    )
+    write(folder, dice=ROLL)
+    loaded = load(folder, {})
+    assert names(loaded) == ["look", "roll"]
+    assert loaded.problems == [
+        "mytools/alone.openapi.json: there is no alone.openapi.toml beside it; docs/tools.md says what it holds",
+        "mytools/bad.openapi.json: it is no JSON at line 1",
+        "mytools/crm.openapi.toml: tmeout is not known: is timeout meant?",
+        "mytools/lost.openapi.toml: there is no lost.openapi.yaml or .json beside it",
+        "mytools/secret.openapi.toml: auth: CRM_TOKEN must be set in the environment, without line breaks",
+        "mytools/two.openapi.json: there is also two.openapi.yaml; remove one",
+    ]
+    assert names(load(folder, {"CRM_TOKEN": "x"})) == ["roll"]  # as two documents have the tool then
+
+
+def test_of_a_function_and_an_operation_with_one_name_neither_is_offered(folder: Path):
+    put(folder, crm__openapi__json=DOCUMENT, crm__openapi__toml=CHOSEN)
+    write(folder, look=named("look"))
+    loaded = load(folder)
+    assert names(loaded) == []
+    (told,) = loaded.problems
+    assert told.startswith("look is left out: mytools/look.py and mytools/crm.openapi.json, GET /x each have a tool")
+
+
+def test_more_tools_than_an_agent_takes_are_said_to_be(folder: Path):
+    write(folder, many="".join(named(f"t{number}").replace("from adapters import tool\n", "") for number in range(127)))
+    (folder / "many.py").write_text("from adapters import tool\n" + (folder / "many.py").read_text())
+    assert load(folder).problems == ["there are 129 tools, and an agent takes at most 128: it may refuse them all"]

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.reply import split, utf16_size
+from bot.reply import fence_after, split, utf16_size
 
 LINES = st.one_of(
     st.text(alphabet="ab \u00e9\U0001f600*_#", max_size=200),
-    st.sampled_from(["", "", "```", "```python", "~~~", "    indented", "- item", "| a | b |"]),
+    st.sampled_from(
+        ["", "", "```", "```python", "~~~", "    indented", "- item", "| a | b |", "````", "`````py x", "~~~~"]
+    ),
 )
 ANSWERS = st.lists(LINES, max_size=60).map("\n".join)
 
@@ -52,6 +54,32 @@ def test_a_fence_is_closed_and_opened_again():
     for part in parts:
         assert part.count("```") % 2 == 0
     assert all(part.startswith("```python\n") for part in parts)
+
+
+@given(text=ANSWERS, limit=st.integers(200, 2_000))
+def test_no_part_but_the_last_leaves_a_fence_open(text: str, limit: int):
+    for part in split(text, limit)[:-1]:
+        fence = ""
+        for line in part.split("\n"):
+            fence = fence_after(line, fence)
+        assert fence == ""
+
+
+def test_a_longer_fence_is_closed_by_as_long_a_one():
+    parts = split("````md\n" + "```\n" * 100 + "````", 400)
+    assert len(parts) > 1
+    assert all(part.startswith("````md\n") and part.endswith("\n````") for part in parts)
+
+
+def test_what_stands_behind_a_fence_does_not_crowd_out_the_code():
+    parts = split(f"```{'x' * 70}\n" + "a\n" * 100 + "```", 200)
+    assert len(parts) < 10
+    assert "".join(parts).count("a") == 100
+
+
+def test_one_line_between_backticks_is_no_fence():
+    text = "```ls -l```\n\n" + "word " * 100
+    assert "```" not in "".join(split(text, 300)[1:])
 
 
 def test_a_word_without_end_is_cut_between_characters():

@@ -26,6 +26,7 @@ MODULES = {
     "prometheus-client": "prometheus_client",
     "pydantic-settings": "pydantic_settings",
     "pyjwt": "jwt",
+    "pyyaml": "yaml",
     "pytest-asyncio": "pytest_asyncio",
 }
 """The module of a package, where it has another name."""

@@ -95,6 +95,8 @@ def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
         ({"openai_base_url": "https://n.openai.azure.com/openai?api-version=1"}, "OPENAI_BASE_URL", "/openai/v1"),
         ({"model_context_tokens": 100}, "MODEL_CONTEXT_TOKENS", "2000"),
         ({"port": 70_000}, "PORT", "65535"),
+        ({"teams_sensitivity_label": "Confidential"}, "TEAMS_SENSITIVITY_LABEL", "a GUID"),
+        ({"teams_markdown": "html"}, "TEAMS_MARKDOWN", "'extended'"),
         ({"thread_idle_days": 0}, "THREAD_IDLE_DAYS", "greater than 0"),
     ],
 )

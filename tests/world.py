@@ -13,12 +13,14 @@ from typing import Any
 
 from bot import settings as environment
 from bot.bootstrap import Bot, StandIns, open_bot
+from bot.errors import DeliveryRefused, TooLarge
 from bot.events import Event
 from bot.inbox import InboxLimits
 from bot.ports import Beside, Show
 from bot.runs import RunLimits
 from bot.types import (
     Accepted,
+    Attachment,
     Caller,
     Conversation,
     ConversationKind,
@@ -94,7 +96,12 @@ class RecordingChannel:
         self.streams = False
         self.shows: frozenset[Beside] = frozenset()
         self.shown: list[str] = []
+        self.files: dict[str, bytes | Exception] = {}
+        self.fetched: list[tuple[str, int]] = []
         self.news = asyncio.Event()
+
+    def dialect(self, text: str) -> str:
+        return text
 
     @asynccontextmanager
     async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
@@ -115,6 +122,17 @@ class RecordingChannel:
 
     async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
         self.sent.append((address, part))
+
+    async def fetch(self, address: JsonObject, attachment: Attachment, most: int) -> bytes:
+        self.fetched.append((attachment.name, most))
+        found = self.files.get(attachment.name)
+        if found is None:
+            raise DeliveryRefused("no such file")
+        if isinstance(found, Exception):
+            raise found
+        if len(found) > most:
+            raise TooLarge("too large")
+        return found
 
     @property
     def texts(self) -> list[str]:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.channels import slack_activities
 from bot.channels.fields import object_at, objects_at, string_at
+from bot.channels.mentions import own_mentions, quotes_us, without_mention
+from bot.channels.teams_files import attached
 from bot.errors import BadRequest
 from bot.types import (
+    Change,
     Conversation,
     ConversationKind,
     Json,
@@ -26,12 +28,14 @@ from bot.types import (
     Message,
     MessageKind,
     Person,
+    Revision,
     without_none,
 )
 
 TEAMS = "msteams"
 SLACK = "slack"
 EMULATOR = "emulator"
+FILE_CONSENT = "fileConsent/invoke"
 
 _KINDS = {
     "personal": ConversationKind.PERSONAL,
@@ -39,8 +43,12 @@ _KINDS = {
     "channel": ConversationKind.CHANNEL,
 }
 
-NO_FILES = ("text/", "messagereference", "forwardedmessagereference", "application/vnd.microsoft.card.")
-"""Attachments that nobody attached: Teams adds text/html to rich text, messageReference to a quoting reply."""
+_CHANGES = {
+    ("messageUpdate", "editMessage"): Change.EDITED,
+    ("messageUpdate", "undeleteMessage"): Change.RESTORED,
+    ("messageDelete", "softDeleteMessage"): Change.DELETED,
+}
+"""By an activity's type and its channelData.eventType."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +71,10 @@ class Ignored:
 Arrival = Message | Invoke | Ignored
 
 
-def read(activity: JsonObject, app_id: str) -> Arrival:
+def read(activity: JsonObject, app_id: str, *, receives_all: bool = False) -> Arrival:
     """What to do with a verified activity. `app_id` is kept beside the address it is answered with.
+
+    `receives_all`: what people say to each other arrives too, so a reply to the bot needs no mention.
 
     Raises:
         BadRequest: a message lacks what is needed to answer it.
@@ -76,15 +86,30 @@ def read(activity: JsonObject, app_id: str) -> Arrival:
         # "add-upgrade" is an update of the app, and the SDK's handler takes it for an installation
         installed = string_at(activity, "action") == "add"
         return _welcome(activity, app_id) if installed else Ignored(channel, kind)
-    if kind != "message":
+    change = _CHANGES.get((kind, string_at(object_at(activity, "channelData"), "eventType")))
+    if kind != "message" and (change is None or not string_at(activity, "id")):
         return Ignored(channel, kind)
     if _from_a_bot(activity):
         return Ignored(channel, "own")
     if object_at(activity, "recipient").get("isTargeted") is True:
         return Ignored(channel, "targeted")  # private in a group; an answer of ours would be seen by all
     if channel == SLACK:
-        return _slack_message(activity, app_id)
+        return _slack_message(activity, app_id) if kind == "message" else Ignored(channel, kind)
+    if change is not None:
+        return _revised(activity, app_id, change)
+    for_us = bool(own_mentions(activity)) or (receives_all and quotes_us(activity))
+    if _conversation(activity).kind is not ConversationKind.PERSONAL and not for_us:
+        return Ignored(channel, "not mentioned")
     return _message(activity, app_id)
+
+
+def clicked(activity: JsonObject, app_id: str) -> Message:
+    """Who clicked on something, and where. There are no words.
+
+    Raises:
+        BadRequest: it lacks what is needed to answer it.
+    """
+    return _made(activity, app_id, MessageKind.CARD, "", ())
 
 
 def tenant_of(activity: JsonObject) -> str:
@@ -111,15 +136,30 @@ def _welcome(activity: JsonObject, app_id: str) -> Message:
     return _made(activity, app_id, kind, "", ())
 
 
-def _message(activity: JsonObject, app_id: str) -> Arrival:
-    mentions = _own_mentions(activity)
-    if _conversation(activity).kind is not ConversationKind.PERSONAL and not mentions:
-        return Ignored(string_at(activity, "channelId"), "not mentioned")
+def _revised(activity: JsonObject, app_id: str, change: Change) -> Message:
+    """The new state of an earlier message, whose id the activity has. (An edit may have lost its mention.)"""
+    of = string_at(activity, "id")
+    told = json.dumps([string_at(activity, key) for key in ("timestamp", "localTimestamp", "text")])
+    # the same for a redelivery, another one for the next edit
+    name = f"{of}/{change}/{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    if change is Change.DELETED:
+        made = _made(activity, app_id, MessageKind.TEXT, "", ())
+        made = replace(made, address=made.address | {"activityId": None})  # there is nothing left to reply to
+    else:
+        made = _message(activity, app_id)
+    return replace(made, id=name, revises=Revision(of, change))
+
+
+def _message(activity: JsonObject, app_id: str) -> Message:
+    mentions = own_mentions(activity)
     text = string_at(activity, "text")
     if mentions:
         text = without_mention(text, mentions[0])
     text = text.replace("&nbsp;", " ").replace("\u00a0", " ").strip()
-    files = tuple(_file_names(activity))
+    came = attached(activity)
+    files = tuple(one.name for one in came)
+    if any(one.source or one.data for one in came):
+        return replace(_made(activity, app_id, MessageKind.TEXT, text, ()), attachments=came)
     return _made(activity, app_id, _kind(activity, text, files), text, files)
 
 
@@ -199,6 +239,15 @@ def _person(activity: JsonObject) -> Person:
     )
 
 
+def said_by(activity: JsonObject) -> tuple[Conversation, Person]:
+    """Where it was said, and by whom.
+
+    Raises:
+        BadRequest: it does not say so.
+    """
+    return _conversation(activity), _person(activity)
+
+
 def _address(activity: JsonObject, app_id: str) -> JsonObject:
     """The conversation reference's essentials, the tenant and the app id. Named one by one, so that nothing
     else comes along: no channelData, whose ApiToken is a live Slack token.
@@ -225,42 +274,6 @@ def _address(activity: JsonObject, app_id: str) -> JsonObject:
 
 def _account(account: JsonObject) -> JsonObject:
     return {key: string_at(account, key) for key in ("id", "name", "aadObjectId") if string_at(account, key)}
-
-
-def _own_mentions(activity: JsonObject) -> list[JsonObject]:
-    own = string_at(object_at(activity, "recipient"), "id")
-    return [
-        entity
-        for entity in objects_at(activity, "entities")
-        if string_at(entity, "type") == "mention" and string_at(object_at(entity, "mentioned"), "id") == own != ""
-    ]
-
-
-def without_mention(text: str, mention: JsonObject) -> str:
-    """The text less this one mention, once. Its own words stay where they are said again.
-
-    The SDK's remove_recipient_mention deletes every occurrence of the bot's name, raises KeyError on a mention
-    without `mentioned` and TypeError where there is no text.
-    """
-    said = string_at(mention, "text")
-    if said.startswith("<at") and said in text:
-        return text.replace(said, "", 1)
-    name = re.sub(r"</?at\b[^>]*>", "", said).strip() or string_at(object_at(mention, "mentioned"), "name")
-    if not name:
-        return text
-    tagged = re.sub(rf"<at\b[^>]*>\s*{re.escape(name)}\s*</at>", "", text, count=1)
-    if tagged != text or not said:
-        return tagged
-    return text.replace(said, "", 1)
-
-
-def _file_names(activity: JsonObject) -> list[str]:
-    names: list[str] = []
-    for attachment in objects_at(activity, "attachments"):
-        content_type = string_at(attachment, "contentType")
-        if content_type and not content_type.lower().startswith(NO_FILES):
-            names.append(string_at(attachment, "name") or content_type)
-    return names
 
 
 def sent_at(timestamp: str) -> int | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError
-from azure.identity.aio import ClientSecretCredential, ManagedIdentityCredential
+from azure.identity.aio import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
 
 from bot.channels.cloud import Cloud
 from bot.errors import DeliveryFailed, OperatorError
@@ -24,12 +25,16 @@ from bot.settings import Settings
 REFRESH_BEFORE = 300.0
 """Seconds of life below which a token is not used any more."""
 REQUEST_TIMEOUT = 10.0
-MULTI_TENANT = "botframework.com"
-"""The directory that issues the tokens of multi-tenant bots."""
 
 
 def bot_token(settings: Settings, cloud: Cloud, clock: Clock) -> BotToken:
-    """The token of the app that the settings name."""
+    """The token of the app that the settings name.
+
+    Raises:
+        OperatorError: its certificate cannot be used.
+    """
+    if settings.microsoft_app_certificate is not None:
+        _credential(settings, cloud)  # better now than with the first answer
     managed = settings.microsoft_app_type == "UserAssignedMSI"
     return BotToken(lambda: _credential(settings, cloud), cloud.scope, clock, managed=managed)
 
@@ -39,17 +44,34 @@ def _credential(settings: Settings, cloud: Cloud) -> AsyncTokenCredential:
     if settings.microsoft_app_type == "UserAssignedMSI":
         return ManagedIdentityCredential(client_id=settings.microsoft_app_id, retry_total=0)
     multi = settings.microsoft_app_type == "MultiTenant"
-    trusted = {} if cloud.ca_file is None else {"connection_verify": cloud.ca_file}
-    return ClientSecretCredential(
-        MULTI_TENANT if multi else settings.microsoft_app_tenant_id,
-        settings.microsoft_app_id,
-        settings.microsoft_app_password.get_secret_value(),
-        authority=cloud.authority,
-        retry_total=0,
-        connection_timeout=5,
-        read_timeout=REQUEST_TIMEOUT,
-        **trusted,
-    )
+    directory = cloud.directory if multi else settings.microsoft_app_tenant_id
+    options: dict[str, Any] = {
+        "authority": cloud.authority,
+        "retry_total": 0,
+        "connection_timeout": 5,
+        "read_timeout": REQUEST_TIMEOUT,
+    }
+    if cloud.ca_file is not None:
+        options["connection_verify"] = cloud.ca_file
+    if settings.microsoft_app_certificate is not None:
+        return _certified(settings, settings.microsoft_app_certificate, directory, options)
+    secret = settings.microsoft_app_password.get_secret_value()
+    return ClientSecretCredential(directory, settings.microsoft_app_id, secret, **options)
+
+
+def _certified(settings: Settings, file: Path, directory: str, options: dict[str, Any]) -> AsyncTokenCredential:
+    """By the certificate's private key, read anew each time, so that a renewed file is used once the old is refused."""
+    password = settings.microsoft_app_certificate_password.get_secret_value() or None
+    try:
+        return CertificateCredential(
+            directory, settings.microsoft_app_id, certificate_data=file.read_bytes(), password=password, **options
+        )
+    except (OSError, ValueError, TypeError) as fault:
+        raise OperatorError(
+            f"The bot's certificate cannot be used ({type(fault).__name__}).",
+            "MICROSOFT_APP_CERTIFICATE must be a readable PEM file with the certificate and its RSA private key, and "
+            "MICROSOFT_APP_CERTIFICATE_PASSWORD the key's password, if it has one.",
+        ) from None
 
 
 class BotToken:
@@ -99,7 +121,7 @@ class BotToken:
     async def _fetch(self) -> AccessToken:
         try:
             if self._credential is None:
-                self._credential = self._make()
+                self._credential = await asyncio.to_thread(self._make)  # a certificate is read, and decrypted
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 return await self._credential.get_token(self._scope)
         except TimeoutError:
@@ -111,6 +133,8 @@ class BotToken:
 
     def _explain(self, error: Exception) -> NoReturn:
         """Name who can act. The service's own words are left out: they quote the request."""
+        if isinstance(error, OperatorError):
+            raise error
         if isinstance(error, CredentialUnavailableError) and self._managed:
             raise OperatorError(
                 "No managed identity answers here.",
@@ -121,8 +145,9 @@ class BotToken:
         if isinstance(error, ClientAuthenticationError) and status in (None, 400, 401, 403, 404):
             raise OperatorError(
                 "Microsoft Entra ID refused the bot's credential.",
-                "Check MICROSOFT_APP_ID, MICROSOFT_APP_PASSWORD (the secret's value, not its id; has it expired?), "
-                "MICROSOFT_APP_TYPE and MICROSOFT_APP_TENANT_ID.",
+                "Check MICROSOFT_APP_ID, MICROSOFT_APP_PASSWORD (the secret's value, not its id) or "
+                "MICROSOFT_APP_CERTIFICATE (has it expired?), MICROSOFT_APP_TYPE, MICROSOFT_APP_TENANT_ID and "
+                "MICROSOFT_CLOUD.",
             ) from None
         raise DeliveryFailed(f"the token service failed ({type(error).__name__})", sent=False) from None
 

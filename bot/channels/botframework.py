@@ -12,6 +12,7 @@ answer that takes minutes and survives a crash cannot be the body of the request
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,9 +27,9 @@ from botbuilder.schema import (
     ChannelAccount,
     ConversationAccount,
     ConversationReference,
-    Entity,
     SuggestedActions,
 )
+from botbuilder.schema import Attachment as SentAttachment
 from botframework.connector import AsyncBfPipeline, BotFrameworkConnectorConfiguration
 from botframework.connector.aio import ConnectorClient
 from botframework.connector.auth import (
@@ -43,44 +44,33 @@ from msrest.universal_http.async_abc import AsyncClientResponse
 
 from bot.channels.activities import EMULATOR, SLACK, TEAMS
 from bot.channels.bot_token import bot_token
-from bot.channels.cloud import Cloud, Session
-from bot.channels.connector import SEND_TIMEOUT, Connector, Taken
+from bot.channels.cloud import CLOUDS, Cloud, Session
+from bot.channels.connector import SEND_TIMEOUT, Connector, Taken, on_behalf_of
 from bot.channels.endpoint import Endpoint
 from bot.channels.fields import object_at, string_at
 from bot.channels.gate import Gate
+from bot.channels.invokes import Answer
+from bot.channels.pace import Pace
 from bot.channels.service_hosts import ServiceHosts
 from bot.channels.signing_keys import SigningKeys
-from bot.channels.typing_signal import TypingSignals
-from bot.errors import DeliveryRefused
+from bot.channels.teams_chat import TeamsChat, can_stream
+from bot.channels.teams_entities import FEEDBACK, AiMessage
+from bot.channels.teams_files import Addresses, FileRequests, Files
+from bot.channels.teams_offers import Download, Offers, inline
+from bot.channels.teams_streams import TeamsStreams
+from bot.channels.teams_text import dialect
+from bot.channels.typing_signal import LAST_WORD, TypingSignals
+from bot.errors import DeliveryFailed
 from bot.events import Emit
-from bot.ports import Accept, Beside, Clock, Show
+from bot.ports import Accept, Beside, Clock, FileOffers, Judge, Show
 from bot.settings import Settings
-from bot.types import JsonObject, Part
+from bot.texts import Texts
+from bot.types import Attachment, File, JsonObject, Message, Part, RemoteFile
 
 LIMITS = {TEAMS: 80_000, EMULATOR: 80_000, SLACK: 8_000}
 """Bytes of UTF-16. Teams refuses messages of about 100 KB and asks for 80; Slack for 4,000 characters."""
 MAX_BUTTONS = 3
 MAX_CLIENTS = 64
-
-
-class AiMessage(Entity):
-    """The label that the Store demands on an agent's words. The stock `Entity` loses every key but `type`.
-
-    https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bot-messages-ai-generated-content
-    """
-
-    _attribute_map = {  # noqa: RUF012 (the SDK's serialiser reads it)
-        "type": {"key": "type", "type": "str"},
-        "at_type": {"key": "@type", "type": "str"},
-        "at_context": {"key": "@context", "type": "str"},
-        "additional_type": {"key": "additionalType", "type": "[str]"},
-    }
-
-    def __init__(self) -> None:
-        super().__init__(type="https://schema.org/Message")
-        self.at_type = "Message"
-        self.at_context = "https://schema.org"
-        self.additional_type = ["AIGeneratedContent"]
 
 
 class _Answer(AsyncClientResponse):
@@ -151,13 +141,31 @@ class BotFrameworkChannel:
     """One platform behind the Bot Framework (the port `Channel`)."""
 
     def __init__(
-        self, name: str, settings: Settings, gate: Gate, adapter: CloudAdapter, *, clock: Clock, emit: Emit
+        self,
+        name: str,
+        settings: Settings,
+        gate: Gate,
+        adapter: CloudAdapter,
+        files: Files,
+        offers: Offers,
+        *,
+        accept: Accept,
+        clock: Clock,
+        emit: Emit,
+        texts: Texts,
     ) -> None:
         self._name = name
         self._gate = gate
+        self._files = files
+        self._offers = offers
+        self._texts = texts
         self._adapter = adapter
+        self._text_format = "extendedmarkdown" if settings.teams_markdown == "extended" else "markdown"
+        self._sensitivity = settings.teams_sensitivity_label
         self._claims = adapter.create_claims_identity(settings.microsoft_app_id)
+        self._accept = accept
         self._typing = TypingSignals(clock, emit)
+        self._streams = TeamsStreams(clock, emit, texts, self.limit)
 
     @property
     def name(self) -> str:
@@ -171,35 +179,48 @@ class BotFrameworkChannel:
 
     @property
     def send_timeout(self) -> float:
-        """Seconds after which a send has failed."""
-        return SEND_TIMEOUT
+        """Seconds after which a send has failed: with the typing signal that it lets arrive first."""
+        return SEND_TIMEOUT + LAST_WORD
 
     @property
     def shows(self) -> frozenset[Beside]:
-        """Text only: sources and files are named in it."""
-        return frozenset()
+        """Teams shows sources beside the text, and files or their names; on Slack both are named in the text."""
+        return frozenset() if self._name == SLACK else frozenset({"citations", "files"})
+
+    def dialect(self, text: str) -> str:
+        """The text as Teams shows it; on Slack as it is."""
+        return text if self._name == SLACK else dialect(text, extended=self._text_format == "extendedmarkdown")
 
     @asynccontextmanager
     async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
-        """Typing, from now until the answer is sent or the block ends.
+        """Typing, from now until the answer is sent or the block ends; in a one-to-one chat of Teams the answer grows.
 
         Not on Slack: Azure Bot Service does not pass it on (a status is a call of Slack's own API).
         """
         if self._name == SLACK:
             yield None
-            return
-        async with self._typing.shown(_who(address), lambda: self._show_typing(address)):
-            yield None
+        elif self._name == TEAMS and can_stream(address):
+            async with self._streams.shown(_who(address), self._chat(address)) as show:
+                yield show
+        else:
+            async with self._typing.shown(_who(address), self._chat(address).typing):
+                yield None
 
     async def send(self, address: JsonObject, part: Part) -> str:
-        """Show it; the delivery's id, empty where the platform gives none.
+        """Show it; the delivery's id, empty where the platform gives none. What grew there becomes this.
 
         Raises:
             DeliveryFailed, DeliveryRefused, OperatorError: see connector.py.
+            Interrupted: the person stopped what grew.
         """
         await self._typing.end(_who(address))
-        taken = await self._in_turn(address, lambda turn: turn.send_activity(self._activity(address, part)))
-        return taken.id or "" if taken else ""
+        if part.file is not None:
+            return await self._show_file(address, part.file, part.remote)
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):  # the end of a stream may take several requests
+                return await self._streams.send(_who(address), self._chat(address), part)
+        except TimeoutError:
+            raise DeliveryFailed("the connector took too long", sent=True) from None
 
     async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
         """Show it in place of an earlier delivery.
@@ -207,29 +228,74 @@ class BotFrameworkChannel:
         Raises:
             DeliveryFailed, DeliveryRefused, OperatorError: see connector.py.
         """
-        if not delivered:
-            raise DeliveryRefused("The platform gave that delivery no id.")
         await self._typing.end(_who(address))
-        activity = self._activity(address, part)
-        activity.id = delivered
-        await self._in_turn(address, lambda turn: turn.update_activity(activity))
+        await self._chat(address).replace(part, delivered)
 
-    async def _show_typing(self, address: JsonObject) -> None:
-        await self._in_turn(address, lambda turn: turn.send_activity(Activity(type="typing")))
+    async def fetch(self, address: JsonObject, attachment: Attachment, most: int) -> bytes:
+        """The content of what was sent along in Teams; never on Slack, whose files are had with a token of Slack's.
+
+        Raises:
+            ServiceUnavailable, OperatorError: not now.
+            DeliveryRefused, TooLarge: never.
+        """
+        self._gate.check_address(address, self._name)
+        return await self._files.fetch(attachment, most)
+
+    async def _show_file(self, address: JsonObject, file: File, remote: RemoteFile | None) -> str:
+        """Show a picture, offer another file in a chat with one person, else name it."""
+        attachment = inline(file)
+        if attachment is None and self._name == TEAMS:
+            attachment = await self._offers.card(address, file, remote)
+        if attachment is None:
+            return await self.post(address, Part(self._texts.files_made([file.name])))
+        return await self.attach(address, attachment, by_agent=True)
+
+    async def post(self, address: JsonObject, part: Part) -> str:
+        """See `teams_offers.Poster.post`."""
+        return await self._chat(address).post(part)
+
+    async def attach(self, address: JsonObject, attachment: JsonObject, *, by_agent: bool) -> str:
+        """See `teams_offers.Poster.attach`."""
+        sent = SentAttachment(
+            content_type=attachment["contentType"],
+            content_url=attachment.get("contentUrl"),
+            content=attachment.get("content"),
+            name=attachment["name"],
+        )
+        labels = self._activity(address, Part("", by_agent=by_agent)).entities
+        activity = Activity(type="message", attachments=[sent], entities=labels)
+        taken = await self._in_turn(address, lambda turn: turn.send_activity(activity))
+        return taken.id or "" if taken else ""
+
+    async def remove(self, address: JsonObject, delivered: str) -> None:
+        """See `teams_offers.Poster.remove`."""
+        if delivered:
+            await self._chat(address).remove(delivered)
+
+    async def close(self) -> None:
+        """Leave no answer growing."""
+        await self._streams.close()
+
+    def _chat(self, address: JsonObject) -> TeamsChat:
+        return TeamsChat(address, self._in_turn, self._activity, self._accept)
 
     def _activity(self, address: JsonObject, part: Part) -> Activity:
-        activity = Activity(type="message", text=part.text, text_format="markdown")
-        if self._name == SLACK:
-            return activity  # neither the label nor buttons come through to Slack
+        if self._name == SLACK:  # neither the label nor buttons come through to Slack
+            return Activity(type="message", text=part.text, text_format="markdown")
+        # a text that grows has not been through the dialect; one that has been is not changed again
+        activity = Activity(type="message", text=self.dialect(part.text), text_format=self._text_format)
         if part.by_agent:
-            activity.entities = [AiMessage()]
+            activity.entities = [AiMessage(activity.text, part.citations, self._sensitivity)]
+            activity.channel_data = dict(FEEDBACK)
         if part.buttons:
             actions = [CardAction(type="imBack", title=b, value=b) for b in part.buttons[:MAX_BUTTONS]]
             to = string_at(object_at(address, "user"), "id")
             activity.suggested_actions = SuggestedActions(actions=actions, to=[to] if to else [])
         return activity
 
-    async def _in_turn(self, address: JsonObject, act: Callable[[TurnContext], Awaitable[Any]]) -> Any:
+    async def _in_turn(
+        self, address: JsonObject, act: Callable[[TurnContext], Awaitable[Any]], *, reply: bool = True
+    ) -> Any:
         """Continue the stored conversation, once it is clear that it is still one of ours."""
         self._gate.check_address(address, self._name)
         reference = _reference(address)
@@ -237,29 +303,66 @@ class BotFrameworkChannel:
 
         async def logic(turn: TurnContext) -> None:
             # continue_conversation makes up an id, and answers would be replies to that
-            turn.activity.id = reference.activity_id
+            turn.activity.id = reference.activity_id if reply else ""
             outcome.append(await act(turn))
 
-        await self._adapter.continue_conversation_with_claims(self._claims, reference, "", logic)
+        with on_behalf_of(string_at(address, "tenant")):
+            await self._adapter.continue_conversation_with_claims(self._claims, reference, "", logic)
         return outcome[0] if outcome else None
 
 
 class BotFramework:
     """The endpoint and its channels, with the sessions and keys that they share. Use as a context, or close."""
 
-    def __init__(self, settings: Settings, cloud: Cloud, *, accept: Accept, emit: Emit, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cloud: Cloud,
+        *,
+        accept: Accept,
+        emit: Emit,
+        clock: Clock,
+        texts: Texts,
+        judge: Judge | None,
+        file_offers: FileOffers | None,
+        download: Download | None,
+    ) -> None:
         self._session = Session()
-        hosts = ServiceHosts(settings.allowed_service_hosts, loopback=cloud.loopback, only_loopback=settings.local)
+        hosts = ServiceHosts(settings.service_hosts, loopback=cloud.loopback, only_loopback=settings.local)
         self._keys = SigningKeys(self._session.get, cloud.metadata_url, clock)
         gate = Gate(settings, self._keys, hosts, cloud.issuer)
-        self._endpoint = Endpoint(gate, settings.microsoft_app_id, accept=accept, emit=emit)
         self._token = None if settings.local else bot_token(settings, cloud, clock)
-        self._clients = _Clients(Connector(self._session.get, hosts, self._token, clock))
+        near = ServiceHosts(settings.allowed_file_hosts, loopback=cloud.loopback, only_loopback=settings.local)
+        addresses = Addresses(clock)
+        requests = FileRequests(self._session.get, services=hosts, files=near, token=self._token)
+        files = Files(addresses, requests)
+        self._offers = offers = Offers(file_offers, download, requests, texts, emit)
+        self._endpoint = Endpoint(
+            gate,
+            settings.microsoft_app_id,
+            addresses,
+            self._consented,
+            accept=accept,
+            emit=emit,
+            receives_all=settings.teams_receive_all,
+            judge=judge,
+        )
+        pace = Pace(clock, (), ()) if settings.local else Pace(clock)  # on this machine there is no such limit
+        self._clients = _Clients(Connector(self._session.get, hosts, self._token, clock, pace))
         adapter = CloudAdapter(_Outbound(self._clients))
         names = (TEAMS, SLACK, EMULATOR) if settings.local else (TEAMS, SLACK)
         self._channels = {
-            name: BotFrameworkChannel(name, settings, gate, adapter, clock=clock, emit=emit) for name in names
+            name: BotFrameworkChannel(
+                name, settings, gate, adapter, files, offers, accept=accept, clock=clock, emit=emit, texts=texts
+            )
+            for name in names
         }
+
+    async def _consented(self, said: Message, value: JsonObject, card: str) -> Answer:
+        chat = self._channels.get(said.conversation.channel)
+        if chat is None:
+            return Answer(200, {})
+        return await self._offers.answer(said, value, card, chat)
 
     def routes(self) -> list[web.RouteDef]:
         """POST /api/messages."""
@@ -277,15 +380,42 @@ class BotFramework:
 
     async def close(self) -> None:
         """Give back sessions, and end what is under way."""
+        for channel in self._channels.values():
+            await channel.close()
+        await self._offers.close()
         await self._keys.close()
         if self._token is not None:
             await self._token.close()
         await self._session.close()
 
 
-def create(settings: Settings, *, accept: Accept, emit: Emit, clock: Clock, cloud: Cloud | None = None) -> BotFramework:
-    """The Bot Framework channel as the settings describe it."""
-    return BotFramework(settings, cloud or Cloud(), accept=accept, emit=emit, clock=clock)
+def create(
+    settings: Settings,
+    *,
+    accept: Accept,
+    emit: Emit,
+    clock: Clock,
+    cloud: Cloud | None = None,
+    texts: Texts | None = None,
+    judge: Judge | None = None,
+    file_offers: FileOffers | None = None,
+    download: Download | None = None,
+) -> BotFramework:
+    """The Bot Framework channel as the settings describe it.
+
+    Without `judge`, feedback is answered and not kept; without `file_offers` and `download`, files are named alone.
+    """
+    return BotFramework(
+        settings,
+        cloud or CLOUDS[settings.microsoft_cloud],
+        accept=accept,
+        emit=emit,
+        clock=clock,
+        texts=texts or Texts(),
+        judge=judge,
+        file_offers=file_offers,
+        download=download,
+    )
 
 
 def _who(address: JsonObject) -> tuple[str, str]:

@@ -13,15 +13,40 @@ MAX_CONNECTIONS = 256
 class Cloud:
     """The public cloud, unless a test or a sovereign cloud says otherwise.
 
-    `loopback` lets serviceUrl be this machine; `ca_file` is trusted for `authority`.
+    `directory` issues the tokens of multi-tenant bots. `loopback` lets serviceUrl be this machine; `ca_file` is
+    trusted for `authority`.
     """
 
     metadata_url: str = "https://login.botframework.com/v1/.well-known/openidconfiguration"
     issuer: str = "https://api.botframework.com"
     authority: str = "https://login.microsoftonline.com"
     scope: str = "https://api.botframework.com/.default"
+    directory: str = "botframework.com"
     loopback: bool = False
     ca_file: str | None = None
+
+
+CLOUDS = {
+    "public": Cloud(),
+    "usgov": Cloud(
+        metadata_url="https://login.botframework.azure.us/v1/.well-known/openidconfiguration",
+        issuer="https://api.botframework.us",
+        authority="https://login.microsoftonline.us",
+        scope="https://api.botframework.us/.default",
+        directory="MicrosoftServices.onmicrosoft.us",
+    ),
+    "china": Cloud(
+        metadata_url="https://login.botframework.azure.cn/v1/.well-known/openidconfiguration",
+        issuer="https://api.botframework.azure.cn",
+        authority="https://login.partner.microsoftonline.cn",
+        scope="https://api.botframework.azure.cn/.default",
+        directory="microsoftservices.partner.onmschina.cn",
+    ),
+}
+"""By MICROSOFT_CLOUD; usgov is GCC High and DoD. From botframework-connector's GovernmentConstants, and for China from
+Microsoft's Teams SDK (`CloudEnvironment`). Not tried against these clouds.
+https://learn.microsoft.com/azure/bot-service/how-to-deploy-gov-cloud-high
+"""
 
 
 class Session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import aiohttp
@@ -11,12 +12,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.channels import invokes
-from bot.channels.activities import Ignored, Invoke, read
+from bot.channels.activities import FILE_CONSENT, Ignored, Invoke, clicked, read
+from bot.channels.fields import object_at, string_at
 from bot.channels.gate import Gate
+from bot.channels.teams_files import Addresses
 from bot.errors import BadRequest, ServiceUnavailable
 from bot.events import ActivityIgnored, Emit, RequestRefused, Unexpected
-from bot.ports import Accept
-from bot.types import Json, JsonObject, Message
+from bot.ports import Accept, Judge
+from bot.types import Feedback, Json, JsonObject, Message
 
 PATH = "/api/messages"
 MAX_BODY = 256 * 1024
@@ -24,12 +27,31 @@ BODY_TIMEOUT = 10.0
 """Below the 15 s after which Teams delivers again."""
 
 
+Consented = Callable[[Message, JsonObject, str], Awaitable[invokes.Answer]]
+"""Somebody's yes or no to a file: who and where, what the client says of it, and the card's message."""
+
+
 class Endpoint:
     """The inbound side of the channel."""
 
-    def __init__(self, gate: Gate, app_id: str, *, accept: Accept, emit: Emit) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        app_id: str,
+        addresses: Addresses,
+        consented: Consented,
+        *,
+        accept: Accept,
+        emit: Emit,
+        receives_all: bool = False,
+        judge: Judge | None = None,
+    ) -> None:
+        self._judge = judge
+        self._receives_all = receives_all
         self._gate = gate
         self._app_id = app_id
+        self._addresses = addresses
+        self._consented = consented
         self._accept = accept
         self._emit = emit
 
@@ -48,6 +70,9 @@ class Endpoint:
             self._emit(RequestRefused(reference="", lane="", path=PATH, status=503))
             # not 401: the platform delivers again what failed here, and drops what was refused
             return _problem(503, f"Try again: {fault}.", fault.retry_after)
+        except Exception as fault:  # a fault of ours: no trace, which could quote what people wrote, and no 500
+            self._emit(Unexpected(reference="", lane="", where="endpoint", error=type(fault).__name__))
+            return _problem(503, "The request could not be handled. Try again.")
 
     async def _verified(self, request: web.Request) -> JsonObject:
         """The activity, once its sender is known and allowed to say it."""
@@ -61,21 +86,43 @@ class Endpoint:
         return activity
 
     async def _handled(self, activity: JsonObject) -> web.Response:
-        arrival = read(activity, self._app_id)
+        arrival = read(activity, self._app_id, receives_all=self._receives_all)
         match arrival:
             case Message():
                 return await self._stored(arrival)
             case Invoke():
-                answer = invokes.answer(arrival)
-                return web.json_response(answer.body, status=answer.status)
+                return await self._answered(arrival, activity)
             case Ignored(channel, kind):
                 self._emit(ActivityIgnored(reference="", lane="", channel=channel, kind=kind[:64]))
                 return web.Response(status=200)
 
+    async def _answered(self, invoke: Invoke, activity: JsonObject) -> web.Response:
+        """What the invoke itself is answered; feedback once it is stored."""
+        if invoke.name == invokes.FEEDBACK and self._judge is not None:
+            given = invokes.feedback_of(activity)
+            if given is None:
+                self._emit(ActivityIgnored(reference="", lane="", channel=invoke.channel, kind="malformed feedback"))
+            elif not await self._kept(given, self._judge):
+                return _problem(503, "The feedback could not be stored. Try again.")
+        if invoke.name == FILE_CONSENT:
+            value, card = object_at(activity, "value"), string_at(activity, "replyToId")
+            answer = await self._consented(clicked(activity, self._app_id), value, card)
+        else:
+            answer = invokes.answer(invoke)
+        return web.json_response(answer.body, status=answer.status)
+
+    async def _kept(self, given: Feedback, judge: Judge) -> bool:
+        try:
+            await judge(given)
+        except Exception as fault:
+            self._emit(Unexpected(reference="", lane="", where="feedback", error=type(fault).__name__))
+            return False
+        return True
+
     async def _stored(self, message: Message) -> web.Response:
         """202 says that it is on disk, so whatever keeps it from there must not be a 2xx."""
         try:
-            await self._accept(message)
+            await self._accept(self._addresses.keep(message))
         except Exception as fault:
             self._emit(Unexpected(reference="", lane="", where="accept", error=type(fault).__name__))
             return _problem(503, "The message could not be stored. Try again.")

@@ -5,12 +5,20 @@ The SDK's CloudAdapter cannot send any of them: it serialises the body twice and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
-from bot.channels.activities import Invoke
+from bot.channels.activities import Invoke, said_by, sent_at
+from bot.channels.fields import object_at, string_at
+from bot.errors import BadRequest
 from bot.texts import Texts
-from bot.types import Json, JsonObject
+from bot.types import Feedback, Json, JsonObject, storable
+
+FEEDBACK = "message/submitAction"
+MOST_WORDS = 4_000
+"""Characters of feedback that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +29,36 @@ class Answer:
     body: JsonObject
 
 
+def feedback_of(activity: JsonObject) -> Feedback | None:
+    """What a person thinks of an answer, of an invoke `FEEDBACK`; None where it is something else, or malformed.
+
+    `value` is {"actionName": "feedback", "actionValue": {"reaction": "like", "feedback": "{\\"feedbackText\\": ...}"}}:
+    the words are JSON in JSON.
+    """
+    value = object_at(activity, "value")
+    said = object_at(value, "actionValue")
+    reaction = string_at(said, "reaction")
+    if string_at(value, "actionName") != "feedback" or reaction not in ("like", "dislike"):
+        return None
+    try:
+        conversation, person = said_by(activity)
+    except BadRequest:
+        return None
+    words = string_at(_parsed(said.get("feedback")), "feedbackText").strip()[:MOST_WORDS]
+    delivered, at = string_at(activity, "replyToId"), sent_at(string_at(activity, "timestamp"))
+    return Feedback(conversation, person, delivered, reaction, storable(words), at)
+
+
+def _parsed(words: Json) -> JsonObject:
+    try:
+        form: Json = json.loads(words) if isinstance(words, str) else words
+    except (ValueError, RecursionError):
+        return {}
+    return cast("JsonObject", form) if isinstance(form, dict) else {}
+
+
 def _feedback(_value: Json) -> Answer:
-    """A thumb up or down. Anything but 200 and an empty object is an error in the person's face.
+    """A thumb up or down, read by `feedback_of`. Anything but 200 and an empty object is an error in the person's face.
 
     https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/integrate-ai/user-feedback-controls
     """
@@ -42,7 +78,7 @@ def _card_action(value: Json) -> Answer:
 
 
 def _dialog(_value: Json) -> Answer:
-    """A dialog was asked for: one that holds a sentence.
+    """A dialog was asked for: one that holds a sentence. (Feedback asks for one where its form is not Teams' own.)
 
     https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/task-modules/task-modules-bots
     """
@@ -50,7 +86,7 @@ def _dialog(_value: Json) -> Answer:
 
 
 _ANSWERS: dict[str, Callable[[Json], Answer]] = {
-    "message/submitAction": _feedback,
+    FEEDBACK: _feedback,
     "adaptiveCard/action": _card_action,
     "task/fetch": _dialog,
     "task/submit": _dialog,

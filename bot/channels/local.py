@@ -123,6 +123,10 @@ class LocalChannel:
 
     # -- the Channel port -----------------------------------------------------------------------------------
 
+    def dialect(self, text: str) -> str:
+        """As it is: the page shows Markdown."""
+        return text
+
     @asynccontextmanager
     async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
         """Show the typing indicator, and the answer as it grows, until the block ends."""
@@ -151,6 +155,10 @@ class LocalChannel:
     async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
         """Show it in place of an earlier delivery, or as a new one where that is no longer shown."""
         self._deliver("update", address, delivered, part)
+
+    async def fetch(self, address: JsonObject, attachment: Attachment, most: int) -> bytes:
+        """Never: what comes here brings its content along."""
+        raise DeliveryRefused("An attachment came without its content.")
 
     def _deliver(self, kind: str, address: JsonObject, delivered: str, part: Part) -> None:
         stream = self._streams.get(str(address.get("conversation")))

@@ -20,6 +20,13 @@ RASTER = ("image/png", "image/jpeg", "image/gif", "image/webp")
 """What is shown in the page. SVG and HTML can carry scripts: like all else they are only ever downloaded."""
 
 _ANY = "application/octet-stream"
+_OFFICE = {
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "md": "text/markdown",
+}
+"""Not in Python's own table: the machine's need not have them."""
 _TYPE = re.compile(r"[a-z0-9][\w!#$&^.+-]{0,63}/[a-z0-9][\w!#$&^.+-]{0,63}", re.ASCII)
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -72,7 +79,8 @@ def type_of(name: str, declared: str) -> str:
     """The content type as it is declared, else as the name tells it."""
     kind = declared.partition(";")[0].strip().lower()
     if kind == _ANY or not _TYPE.fullmatch(kind):
-        kind = mimetypes.guess_type(name)[0] or _ANY
+        ending = name.rpartition(".")[2].lower()
+        kind = _OFFICE.get(ending) or mimetypes.guess_type(name)[0] or _ANY
     return kind
 
 

@@ -53,18 +53,18 @@ async def _usage(since: str, by: Literal["person", "day", "tool"], as_json: bool
         out.print(f"No turn has ended in the last {since}.", highlight=False)
 
 
-def seconds_of(since: str) -> float:
+def seconds_of(since: str, most_days: int | None = KEPT_DAYS) -> float:
     """How long 30d or 12h is.
 
     Raises:
-        Unusable: it is neither, or reaches back beyond what is kept.
+        Unusable: it is neither, or reaches back beyond what is kept: `most_days`.
     """
     found = re.fullmatch(r"0*([1-9][0-9]{0,5})([dh])", since.strip().lower(), re.ASCII)
     if found is None:
         raise Unusable(f"--since {since} is no span of time: give days or hours, such as 30d or 12h.")
     hours = int(found[1]) * _HOURS[found[2]]
-    if hours > KEPT_DAYS * 24:
-        raise Unusable(f"--since {since} is too far back: finished turns are kept for {KEPT_DAYS} days.")
+    if most_days is not None and hours > most_days * 24:
+        raise Unusable(f"--since {since} is too far back: finished turns are kept for {most_days} days.")
     return hours * 3600.0
 
 

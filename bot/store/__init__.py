@@ -7,12 +7,15 @@ import sqlalchemy as sa
 from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.engine import RunnerLock, open_engine, sqlite_path, upgrade
+from bot.store.feedback import SqlFeedback
 from bot.store.forgetting import SqlForgetting
 from bot.store.history import SqlHistory
 from bot.store.inbox import SqlInbox
 from bot.store.moving import SqlMoving
+from bot.store.offers import SqlFileOffers
 from bot.store.people import SqlPeople
 from bot.store.records import SqlRecords, SqlToolCalls
+from bot.store.says import SqlSays
 from bot.store.threads import SqlThreads
 from bot.store.usage import SqlUsage
 
@@ -35,6 +38,9 @@ class SqlStore:
         self.people = SqlPeople(database)
         self.forgetting = SqlForgetting(database)
         self.moving = SqlMoving(database)
+        self.says = SqlSays(database)
+        self.offers = SqlFileOffers(database)
+        self.feedback = SqlFeedback(database)
 
     async def ping(self) -> None:
         """See `Store.ping`."""

@@ -7,12 +7,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bot.store import revisions
 from bot.store.codec import encode, message_digest, message_key
 from bot.store.controls import apply
-from bot.store.database import Database
-from bot.store.people import SEEN, met
+from bot.store.database import Database, Row
+from bot.store.people import SEEN, met, moved
 from bot.store.tables import inbox, lanes, people
-from bot.types import MOST_WAITING, Accepted, ConversationKind, Ended, Entry, Message, MessageKind, storable
+from bot.types import (
+    MOST_WAITING,
+    Accepted,
+    Control,
+    ConversationKind,
+    Ended,
+    Entry,
+    Message,
+    MessageKind,
+    Revision,
+    storable,
+)
 
 
 class Acceptance:
@@ -28,23 +40,52 @@ class Acceptance:
         """Store the message unless it is here already; a control acts at once."""
         message = entry.message
         place, person = message.conversation, message.person
-        keys = {"its_key": message_key(message), "its_digest": message_digest(message)}
+        digest = None if message.revises else message_digest(message)
+        keys = {"its_key": message_key(message), "its_digest": digest}
         who = {"its_lane": entry.lane, "its_channel": place.channel, "its_person": person.id}
         seen = connection.execute(self._look, keys | who | {"its_tenant": place.tenant}).one()
         if seen.earlier is not None:
             return Accepted(turn=seen.earlier, fresh=False)
+        if message.revises is not None:
+            return self._revise(connection, entry, message.revises, seen, undo_seconds)
         if seen.lane is None:
             self._open_lane(connection, entry)
         told = {"its_control": entry.control, "its_joins": entry.joins, "its_payload": encode(message)}
         row = connection.execute(self._insert, keys | who | told).first()
         if row is None:  # it came to another replica at the same moment
             return Accepted(turn=connection.scalar(self._earlier, keys) or 0, fresh=False)
-        self._meet(connection, message, seen.name)
+        self._meet(connection, message, seen.name, seen.address)
+        return self._taken(connection, entry, row, seen, undo_seconds)
+
+    def _taken(self, connection: sa.Connection, entry: Entry, row: Row, seen: Row, undo_seconds: float) -> Accepted:
+        """What follows once it has its row."""
         if entry.control is not None:
             return apply(self._database, connection, entry, row.id, undo_seconds)
         if seen.waiting >= MOST_WAITING:
-            self._refuse(connection, message, row.id, told=seen.refusals > 0)
+            self._refuse(connection, entry.message, row.id, told=seen.refusals > 0)
         return Accepted(turn=row.id, fresh=True, generation=row.generation)
+
+    def _revise(
+        self, connection: sa.Connection, entry: Entry, revision: Revision, seen: Row, undo_seconds: float
+    ) -> Accepted:
+        """A message of ours has changed; of one that is not ours, nothing is kept."""
+        message = entry.message
+        about = revisions.earlier(connection, message, revision)
+        if about is None:
+            return Accepted(turn=0, fresh=False)
+        entry = replace(entry, lane=about.row.lane)  # who deletes it need not be who wrote it
+        own = replace(message, revises=None)
+        keys = {"its_key": message_key(message), "its_digest": None}
+        told = {"its_control": entry.control, "its_joins": entry.joins, "its_payload": encode(own)}
+        who = {"its_lane": entry.lane, "its_channel": own.conversation.channel, "its_person": own.person.id}
+        row = connection.execute(self._insert, keys | who | told).first()
+        if row is None:
+            return Accepted(turn=connection.scalar(self._earlier, keys) or 0, fresh=False)
+        outcome = revisions.apply(self._database, connection, entry, row.id, about)
+        done = Accepted(row.id, fresh=True, generation=row.generation, dropped=outcome.dropped)
+        if not outcome.over:
+            done = self._taken(connection, replace(entry, message=own), row, seen, undo_seconds)
+        return replace(done, interrupted=(*outcome.interrupted, *done.interrupted))
 
     def _open_lane(self, connection: sa.Connection, entry: Entry) -> None:
         place = entry.message.conversation
@@ -57,9 +98,9 @@ class Acceptance:
         }
         connection.execute(self._database.insert(lanes).values(**lane, created_at=self._database.now()))
 
-    def _meet(self, connection: sa.Connection, message: Message, lately: str | None) -> None:
+    def _meet(self, connection: sa.Connection, message: Message, lately: str | None, address: Any) -> None:
         """Keep the person's row up to date; `lately` is its name, if it says that they spoke in this hour."""
-        if lately is None or lately != (storable(message.person.name) or lately):
+        if lately is None or lately != (storable(message.person.name) or lately) or moved(message, address):
             met(self._database, connection, message)
 
     def _refuse(self, connection: sa.Connection, message: Message, turn: int, *, told: bool) -> None:
@@ -75,6 +116,10 @@ class Acceptance:
             words = replace(message, kind=MessageKind.TOO_MANY, text="")
             values = {"payload": encode(words), "joins": False, "effect": {"refused": True}}
         connection.execute(sa.update(inbox).where(inbox.c.id == turn).values(**values))
+
+
+_OWN = sa.or_(inbox.c.control.is_(None), inbox.c.control != Control.SAY)
+"""What the person said, and not what is to be said to them."""
 
 
 def _its(name: str, kind: type[sa.types.TypeEngine[Any]] = sa.Text) -> sa.ColumnElement[Any]:
@@ -95,21 +140,22 @@ def _look(database: Database) -> Any:
             sa.func.count().label("waiting"),
             sa.func.count(inbox.c.effect).filter(inbox.c.control.is_(None)).label("refusals"),
         )
-        .where(inbox.c.lane == _its("lane"), inbox.c.person == _its("person"), sa.text("state = 'queued'"))
+        .where(inbox.c.lane == _its("lane"), inbox.c.person == _its("person"), sa.text("state = 'queued'"), _OWN)
         .subquery()
     )
-    lately = sa.select(people.c.name).where(
+    themselves = [
         people.c.channel == _its("channel"),
         people.c.tenant == _its("tenant"),
         people.c.id == _its("person"),
-        people.c.seen_at > database.now() - SEEN,
-    )
+    ]
+    lately = sa.select(people.c.name).where(*themselves, people.c.seen_at > database.now() - SEEN)
     return sa.select(
         waiting.c.waiting,
         waiting.c.refusals,
         _earlier().label("earlier"),
         sa.select(lanes.c.key).where(lanes.c.key == _its("lane")).scalar_subquery().label("lane"),
         lately.scalar_subquery().label("name"),
+        sa.select(people.c.address).where(*themselves).scalar_subquery().label("address"),
     )
 
 

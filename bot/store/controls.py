@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -174,6 +175,9 @@ def forget_lanes(
         more, ended = reset_lane(database, connection, key, undo_seconds=0, told=False, turn=turn)
         dropped, interrupted = dropped + more, interrupted + ended
     connection.execute(sa.update(threads).where(threads.c.lane.in_(keys)).values(forget_at=database.now()))
+    unsaid = sa.update(inbox).where(inbox.c.lane.in_(keys), inbox.c.control == Control.SAY, sa.text("state = 'queued'"))
+    done: dict[str, Any] = {"state": sa.literal_column("'done'"), "ended": Ended.DROPPED, "payload": None}
+    connection.execute(unsaid.values(**done, finished_at=database.now()))
     return dropped, interrupted
 
 

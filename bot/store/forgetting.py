@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from bot.store.controls import forget_lanes, reset_lane
 from bot.store.database import Database
+from bot.store.feedback import forget
 from bot.store.people import record, recorded
-from bot.store.tables import inbox, lanes, people, threads
+from bot.store.tables import feedback, file_offers, inbox, lanes, people, threads
 from bot.store.threads import thread_from
 from bot.types import Act, Known, Thread
 
@@ -116,7 +117,16 @@ class SqlForgetting:
                 .where(inbox.c.lane.in_(keys), sa.text("state = 'done'"), inbox.c.id != (turn or 0))
                 .values(payload=None)
             )
+            whose = sa.select(lanes.c.channel, lanes.c.tenant, lanes.c.person).where(lanes.c.key.in_(keys))
+            offered_to = sa.tuple_(file_offers.c.channel, file_offers.c.tenant, file_offers.c.person)
+            connection.execute(sa.delete(file_offers).where(offered_to.in_(whose)))
+            spoken_to = sa.tuple_(people.c.channel, people.c.tenant, people.c.id).in_(whose.where(lanes.c.personal))
+            connection.execute(sa.update(people).where(spoken_to).values(address=sa.null()))
+            forget(connection, feedback.c.lane.in_(keys))
             if person is not None:
+                whose = (feedback.c.channel, feedback.c.tenant, feedback.c.person)
+                told = zip(whose, (person.channel, person.tenant, person.id), strict=True)
+                forget(connection, sa.and_(*(column == value for column, value in told)))
                 row = [people.c.channel == person.channel, people.c.tenant == person.tenant, people.c.id == person.id]
                 connection.execute(sa.delete(people).where(*row))
 
@@ -128,6 +138,7 @@ class SqlForgetting:
         def operation(connection: sa.Connection) -> int:
             now = self._database.now()
             connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
+            forget(connection, feedback.c.at < now - seconds)
             busy = sa.select(inbox.c.id).where(inbox.c.lane == threads.c.lane, OPEN)
             old = sa.select(threads.c.id).where(threads.c.used_at < now - seconds, ~busy.exists())
             old = old.where(threads.c.forget_at.is_(None))

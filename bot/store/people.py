@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from bot.store.database import Database
 from bot.store.tables import audit, lanes, people
-from bot.types import Act, Known, Message, storable
+from bot.types import Act, ConversationKind, JsonObject, Known, Message, storable
 
 SEEN = 3600.0
 """Seconds to which it is known when a person last spoke: not every message is a write."""
@@ -18,17 +20,30 @@ def met(database: Database, connection: sa.Connection, message: Message) -> None
     name = storable(person.name)
     key = [people.c.channel == place.channel, people.c.tenant == place.tenant, people.c.id == person.id]
     now = database.now()
-    known = sa.select(people.c.name, (people.c.seen_at > now - SEEN).label("lately")).where(*key)
+    known = sa.select(people.c.name, people.c.address, (people.c.seen_at > now - SEEN).label("lately")).where(*key)
     row = connection.execute(known).first()
-    if row is not None and row.lately and row.name == (name or row.name):
+    if row is not None and row.lately and row.name == (name or row.name) and not moved(message, row.address):
         return
-    values = {"name": name, "folded": name.casefold(), "seen_at": now}
+    values: dict[str, Any] = {"name": name, "folded": name.casefold(), "seen_at": now}
+    seen: dict[str, Any] = {"seen_at": now}
+    if place.kind is ConversationKind.PERSONAL:
+        seen["address"] = values["address"] = lasting(message)
     if row is None:
         values |= {"channel": place.channel, "tenant": place.tenant, "id": person.id}
         connection.execute(database.insert(people).values(**values))
     else:
-        changed = values if name else {"seen_at": now}
+        changed = values if name else seen
         connection.execute(sa.update(people).where(*key).values(**changed))
+
+
+def lasting(message: Message) -> JsonObject:
+    """The address less what names this one message: to it nothing is answered later."""
+    return {key: value for key, value in message.address.items() if key != "activityId"}
+
+
+def moved(message: Message, address: JsonObject | None) -> bool:
+    """Whether the person is now spoken to elsewhere than is known."""
+    return message.conversation.kind is ConversationKind.PERSONAL and lasting(message) != address
 
 
 class SqlPeople:

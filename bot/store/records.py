@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from bot.store.codec import decode
 from bot.store.controls import drop_joined
 from bot.store.database import BY_TURN, Database, must_hold
-from bot.store.tables import inbox, lanes, tool_calls
-from bot.types import Ended, JsonObject, Message, ToolOutput, ToolRow
+from bot.store.tables import file_offers, inbox, lanes, tool_calls
+from bot.types import Control, Ended, JsonObject, Message, ToolOutput, ToolRow
 
 UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
 
@@ -110,6 +110,7 @@ class SqlRecords:
         head = (
             sa.select(inbox.c.id)
             .where(inbox.c.lane == lane, inbox.c.person == person, kept, inbox.c.ended.in_(UNANSWERED))
+            .where(inbox.c.control.is_(None))
             .order_by(inbox.c.id.desc())
             .limit(1)
         )
@@ -206,7 +207,8 @@ class SqlRecords:
         """See `TurnRecords.drop`."""
 
         def operation(connection: sa.Connection) -> bool:
-            waits = sa.and_(sa.text("state = 'queued'"), inbox.c.control.is_(None), inbox.c.steps.is_(None))
+            ours = sa.or_(inbox.c.control.is_(None), inbox.c.control == Control.SAY)
+            waits = sa.and_(sa.text("state = 'queued'"), ours, inbox.c.steps.is_(None))
             kept = sa.and_(sa.text("state = 'done' AND payload IS NOT NULL"), inbox.c.ended.in_(UNANSWERED))
             dropped = connection.execute(
                 sa.update(inbox)
@@ -259,6 +261,7 @@ class SqlRecords:
                 )
                 .values(payload=None)
             )
+            connection.execute(sa.delete(file_offers).where(file_offers.c.expires_at < now))
             old = sa.select(inbox.c.id).where(inbox.c.finished_at < now - rows_older_than)
             connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn.in_(old)))
             gone = connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))

@@ -40,6 +40,25 @@ people = sa.Table(
     sa.Column("folded", sa.Text, nullable=False),
     # to the hour: not every message is a write
     sa.Column("seen_at", SECONDS, nullable=False),
+    # where they are spoken to when they have not asked: that of their last personal message
+    sa.Column("address", sa.JSON(none_as_null=True)),
+)
+
+file_offers = sa.Table(
+    "file_offers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("conversation", sa.Text, nullable=False),
+    # where the file lies; its content is asked for when it is wanted
+    sa.Column("file", sa.JSON, nullable=False),
+    sa.Column("expires_at", SECONDS, nullable=False),
+    # while it is being brought
+    sa.Column("taken_until", SECONDS),
+    sa.Index("file_offers_person", "person"),
+    sa.Index("file_offers_expires", "expires_at"),
 )
 
 audit = sa.Table(
@@ -147,6 +166,14 @@ inbox = sa.Table(
         postgresql_where=sa.text("state = 'done' AND payload IS NOT NULL"),
     ),
     sa.Index("inbox_finished", "finished_at"),
+    # what a lane was told lately: feedback looks for a delivery
+    sa.Index(
+        "inbox_done",
+        "lane",
+        "id",
+        sqlite_where=sa.text("state = 'done'"),
+        postgresql_where=sa.text("state = 'done'"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -167,6 +194,32 @@ tool_calls = sa.Table(
     sa.Column("started_at", SECONDS, nullable=False),
     sa.Column("finished_at", SECONDS),
     sa.UniqueConstraint("turn", "call_id", name="tool_calls_turn"),
+)
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # the delivery, and whose feedback this is: said again, it is replaced
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("conversation", sa.Text, nullable=False),
+    sa.Column("delivered", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    # what it is about; without a turn, none of ours was found
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("turn", sa.Integer),
+    sa.Column("thread", sa.Text),
+    sa.Column("run", sa.Text),
+    sa.Column("reaction", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    # the channel's time, by which a late redelivery is known; and ours
+    sa.Column("said_at", SECONDS, nullable=False),
+    sa.Column("at", SECONDS, nullable=False),
+    sa.UniqueConstraint("channel", "tenant", "conversation", "delivered", "person", name="feedback_whose"),
+    sa.Index("feedback_at", "at"),
+    sa.Index("feedback_lane", "lane"),
+    sqlite_autoincrement=True,
 )
 
 agent_threads = sa.Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,18 @@ MakeRig = Callable[..., Awaitable[Rig]]
 @pytest.fixture
 async def make_rig(tmp_path: Path) -> AsyncIterator[MakeRig]:
     """Rigs with the settings that a test needs."""
+    async with rigs(tmp_path) as make:
+        yield make
+
+
+@asynccontextmanager
+async def rigs(tmp_path: Path) -> AsyncIterator[MakeRig]:
+    """As the fixture, for a test with an event loop of its own."""
     async with AsyncExitStack() as stack:
 
-        async def make(*, cloud: dict[str, Any] | None = None, **settings: Any) -> Rig:
+        async def make(
+            *, cloud: dict[str, Any] | None = None, options: dict[str, Any] | None = None, **settings: Any
+        ) -> Rig:
             clock = HeldClock()
             issuer, entra, connector = FakeIssuer(), FakeEntra(tmp_path), FakeConnector(clock.monotonic)
             for fake in (issuer, entra, connector):
@@ -44,6 +53,8 @@ async def make_rig(tmp_path: Path) -> AsyncIterator[MakeRig]:
                 emit=lambda event: rig.events.append(event),
                 clock=clock,
                 cloud=Cloud(**(where | {"loopback": True} | (cloud or {}))),
+                judge=lambda given: rig.judge(given),
+                **(options or {}),
             )
             await stack.enter_async_context(framework)
             app = web.Application()

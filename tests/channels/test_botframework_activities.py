@@ -157,7 +157,7 @@ HTML = {"contentType": "text/html", "content": "<p>hello</p>"}
         ("hello", {"attachments": [{"contentType": "messageReference"}]}, MessageKind.TEXT, ()),
         (None, {"attachments": [FILE, HTML]}, MessageKind.FILES, ("report.pdf",)),
         ("see this", {"attachments": [FILE]}, MessageKind.FILES, ("report.pdf",)),
-        (None, {"attachments": [{"contentType": "image/png"}]}, MessageKind.FILES, ("image/png",)),
+        (None, {"attachments": [{"contentType": "image/png"}]}, MessageKind.FILES, ("image",)),
         (None, {"value": {"choice": 1}}, MessageKind.CARD, ()),
         ("yes", {"value": {"choice": 1}}, MessageKind.TEXT, ()),
         (None, {}, MessageKind.EMPTY, ()),

@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
+from bot.channels import endpoint
 from bot.events import ActivityIgnored, Unexpected
 from bot.types import Accepted, Message
 from tests.channels.conftest import MakeRig
@@ -48,6 +49,19 @@ async def test_what_cannot_be_stored_is_not_acknowledged(rig: Rig) -> None:
     assert status == 503
     assert "hello" not in json.dumps(said)
     assert rig.events == [Unexpected(reference="", lane="", where="accept", error="RuntimeError")]
+
+
+async def test_a_fault_of_ours_is_no_500_and_no_trace(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_given: object, **_options: object) -> None:
+        raise KeyError("hello")
+
+    monkeypatch.setattr(endpoint, "read", broken)
+    status, said = await rig.post(message(rig.url))
+    assert status == 503
+    assert "hello" not in json.dumps(said) + caplog.text
+    assert rig.events == [Unexpected(reference="", lane="", where="endpoint", error="KeyError")]
 
 
 # -- tokens -------------------------------------------------------------------------------------------------

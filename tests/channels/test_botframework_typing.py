@@ -8,7 +8,7 @@ import pytest
 
 from bot.channels import typing_signal
 from bot.types import JsonObject, Part
-from tests.teams import message
+from tests.teams import group_message
 from tests.teams.connector import hold, status
 from tests.teams.rig import Rig
 
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.invariant("I5")
 
 @pytest.fixture
 async def address(rig: Rig) -> JsonObject:
-    return await rig.address(message(rig.url))
+    """A group: in a one-to-one chat the answer grows (test_teams_stream.py)."""
+    return await rig.address(group_message(rig.url))
 
 
 async def test_at_once_and_every_three_seconds(rig: Rig, address: JsonObject) -> None:
@@ -29,7 +30,7 @@ async def test_at_once_and_every_three_seconds(rig: Rig, address: JsonObject) ->
             rig.clock.advance(3)
         await rig.connector.wait_for(5)
     assert [d.at for d in rig.connector.typing] == [0, 3, 6, 9, 12]
-    assert {d.conversation for d in rig.connector.typing} == {"a:1personal"}
+    assert {d.conversation for d in rig.connector.typing} == {"19:group@thread.v2"}
     assert rig.clock.sleeping == []
 
 

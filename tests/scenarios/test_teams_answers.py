@@ -50,3 +50,17 @@ async def test_an_answer_and_what_is_thought_of_it(tmp_path: Path, connector: Fa
         assert (told.person, told.thread) == ("0ann-object-id", described["steps"]["run"]["thread"])
         async with ClientSession() as session, session.get(teams.address.replace("api/messages", "metrics")) as page:
             assert 'threadkeeper_feedback_total{channel="msteams",reaction="dislike"} 1.0' in await page.text()
+
+
+async def test_what_grows_by_being_made_harmless_is_split_after_that(
+    tmp_path: Path,
+    connector: FakeConnector,  # noqa: F811
+) -> None:
+    agent = ScriptedAgent([[Finished(Reply("a < " * 9_000 + "end"))]])
+    async with open_teams(tmp_path, agent, connector) as teams:
+        await teams.say("compare")
+        await teams.until(lambda chat: any("end" in text for _, text in chat))
+        said = [text for kind, text in connector.chats.shown(CHAT) if kind == "message"]
+        assert len(said) == 2
+        assert all(len(text.encode("utf-16-le")) <= 80_000 for text in said)
+        assert "".join(said).count("&lt;") == 9_000

@@ -204,6 +204,15 @@ async def test_a_deletion_stops_what_runs_for_it_and_is_confirmed(store: SqlStor
     assert said.withdrawn is not None
 
 
+async def test_what_was_begun_and_waits_for_its_next_try_is_stopped_not_dropped(store: SqlStore):
+    """A run of it may be under way at the service: somebody must end that."""
+    turn = await running(store, "x")
+    await store.inbox.release(turn.turn, "a", 0.0, "busy", counted=True)
+    assert (await delete(store, "x")).interrupted == (turn.turn,)
+    [again] = await claim(store)
+    assert (again.turn, again.interrupt) == (turn.turn, Interrupt.STOP)
+
+
 async def test_a_deletion_leaves_a_turn_of_several_messages_alone(store: SqlStore):
     turn = await running(store, "x", "y")
     for name in ("x", "y"):
@@ -239,7 +248,9 @@ async def test_an_edit_of_an_answered_message_gets_a_word(store: SqlStore):
     await store.inbox.finish(1, "a", ANSWERED)
     for text in ("y", "stop"):
         await edit(store, "x", text, number=len(text))
-        assert await words(store) == [["<edited>"]]
+        [turn] = await claim(store)
+        assert ([m.kind for m in turn.messages], turn.control) == ([MessageKind.EDITED], None)
+        await store.inbox.finish(turn.turn, "a", ANSWERED)
 
 
 async def test_an_edit_of_an_answered_message_is_asked_again_and_can_be_changed_again(store: SqlStore):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class HeldClock:
@@ -48,3 +52,15 @@ class HeldClock:
         for due, future in list(self._sleepers):
             if due <= self._passed and not future.done():
                 future.set_result(None)
+
+    async def through(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work; where it waits, time passes."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            asleep = asyncio.ensure_future(self.until_asleep())
+            await asyncio.wait({task, asleep}, return_when=asyncio.FIRST_COMPLETED)
+            asleep.cancel()
+            if not task.done():
+                self.advance(max(self.sleeping[0], 1e-6))
+                await asyncio.sleep(0)
+        return task.result()

@@ -11,8 +11,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.teams.labels import sound
+from tests.teams.streams import FakeChats
+
 MESSAGE_BYTES = 100_000
-LABEL = "https://schema.org/Message"
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -85,6 +87,7 @@ class FakeConnector:
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
         self.deliveries: list[Delivery] = []
         self.faults: deque[Fault] = deque()
+        self.chats = FakeChats(now)
         self.token: Callable[[], str] | None = None
         self._now = now
         self._changed = asyncio.Condition()
@@ -117,8 +120,22 @@ class FakeConnector:
         async with self._changed:
             await asyncio.wait_for(self._changed.wait_for(lambda: len(self.deliveries) >= count), 5)
 
+    def late(self, until: asyncio.Event) -> Fault:
+        """Take it, and answer when the test says so."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            await until.wait()
+            return self._judged(request, await request.json(), len(self.deliveries))
+
+        return answer
+
+    async def taken_but_cut(self, request: web.Request) -> web.StreamResponse:
+        """Take it, and break off without an answer."""
+        self._judged(request, await request.json(), len(self.deliveries))
+        return await cut(request)
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        activity = await request.json()
+        activity = await request.json() if request.can_read_body else {}
         place = len(self.deliveries)
         await self._record(request, activity, place, 0)
         if self.faults:
@@ -149,8 +166,9 @@ class FakeConnector:
             return web.json_response({"error": {"code": "Unauthorized"}}, status=401)
         if len(activity.get("text", "").encode("utf-16-le")) > MESSAGE_BYTES:
             return web.json_response({"error": {"code": "MessageSizeTooBig"}}, status=413)
-        labels = [e for e in activity.get("entities", ()) if e.get("type") == LABEL]
-        sound = {"@type": "Message", "@context": "https://schema.org", "additionalType": ["AIGeneratedContent"]}
-        if len(labels) > 1 or any({k: v for k, v in e.items() if k != "type"} != sound for e in labels):
+        if not sound(activity):
             return web.json_response({"error": {"code": "BadSyntax"}}, status=400)
-        return web.json_response({"id": f"delivered-{place + 1}"}, status=201)
+        info = request.match_info
+        return self.chats.judged(
+            request.method, info["conversation"], info.get("activity"), activity, f"delivered-{place + 1}"
+        )

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 
 from bot.channels.botframework import BotFramework, BotFrameworkChannel
 from bot.events import Event
-from bot.types import Accepted, JsonObject, Message
+from bot.types import Accepted, Feedback, JsonObject, Message, Told
 from tests.teams.clock import HeldClock
 from tests.teams.connector import FakeConnector
 from tests.teams.entra import FakeEntra
@@ -31,6 +31,7 @@ class Rig:
     framework: BotFramework
     accepted: list[Message] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    judged: list[Feedback] = field(default_factory=list)
     fault: Exception | None = None
 
     async def accept(self, message: Message) -> Accepted:
@@ -38,6 +39,12 @@ class Rig:
             raise self.fault
         self.accepted.append(message)
         return Accepted(turn=len(self.accepted), fresh=True)
+
+    async def judge(self, given: Feedback) -> Told:
+        if self.fault is not None:
+            raise self.fault
+        self.judged.append(given)
+        return Told(None, "", "new")
 
     @property
     def teams(self) -> BotFrameworkChannel:
