@@ -38,8 +38,8 @@ lint: $(DEV_STAMP)
 pytest: $(DEV_STAMP)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client and server (sets up more)
-	@failed=0; for each in tests/interop/run tests/interop/agentserver/run; do \
+interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client and server, and MCP servers (sets up more)
+	@failed=0; for each in tests/interop/run tests/interop/agentserver/run tests/interop/mcp/run; do \
 	  PYTHON=$(PY) $$each || failed=1; \
 	done; exit $$failed
 

@@ -15,7 +15,7 @@ from yarl import URL
 
 from bot.errors import ThreadkeeperError
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 MOST_BYTES = 2 * 1024 * 1024
 """Bytes of an answer that are read, once unpacked."""
 MOST_REDIRECTS = 5

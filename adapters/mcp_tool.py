@@ -115,6 +115,7 @@ def _made(tool: Tool, name: str, file: ServerFile, options: ToolOptions) -> McpT
         timeout=options.timeout or file.timeout,
         once=_changes_something(tool) if options.once is None else options.once,
         source=file.source,
+        approve=options.approve,
     )
     return McpTool(tool.name, spec, _check(tool.input_schema))
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -33,8 +33,8 @@ class Operation:
     path: str
     id: str
     tags: tuple[str, ...]
-    raw: JsonObject
-    shared: JsonObject
+    raw: JsonObject = field(repr=False)  # what aliases share would be printed without end
+    shared: JsonObject = field(repr=False)
     """The path's own entry, whose parameters go for all of its operations."""
 
     @property

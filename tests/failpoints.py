@@ -52,3 +52,14 @@ class _Tapped:
             return result
 
         return tapped
+
+
+class Overlay:
+    """The target, with some of its attributes replaced."""
+
+    def __init__(self, target: Any, **replaced: Any) -> None:
+        self._target = target
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)

@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from bot import settings as environment
@@ -17,7 +16,7 @@ from bot.cli.serve import listen
 from bot.clock import SystemClock
 from bot.inbox import InboxLimits
 from bot.store import open_store
-from tests.failpoints import Failpoints
+from tests.failpoints import Failpoints, Overlay
 
 LEASE = 2.0
 """Longer than a send to a file may take, so a test need not wait long for the lease of the dead."""
@@ -33,18 +32,10 @@ class Deadly(Failpoints):
 
 def tapped(store: Any, points: Failpoints) -> Any:
     """The store, with points around the writes of a turn."""
-    return SimpleNamespace(
+    return Overlay(
+        store,
         inbox=points.tap(store.inbox, "inbox"),
         tool_calls=points.tap(store.tool_calls, "tool_calls"),
-        threads=store.threads,
-        records=store.records,
-        history=store.history,
-        people=store.people,
-        forgetting=store.forgetting,
-        sole=store.sole,
-        ping=store.ping,
-        fold=store.fold,
-        close=store.close,
     )
 
 

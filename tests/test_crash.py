@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from bot.clock import SystemClock
 from bot.store import open_store
 from tests.databases import database_url, postgresql  # noqa: F401
-from tests.failpoints import Failpoints
+from tests.failpoints import Failpoints, Overlay
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import FakeToolbox, FastClock, RecordingChannel, message, open_world
 
@@ -59,18 +58,12 @@ async def life(url: str, outside: Outside, points: Failpoints, clock: FastClock)
     store = await open_store(url, SystemClock(), runner=True)
     died = asyncio.Event()
     points.on_death = died.set
-    tapped = SimpleNamespace(
+    tapped = Overlay(
+        store,
         inbox=points.tap(store.inbox, "inbox", {"put", "save", "finish"}),
         tool_calls=points.tap(store.tool_calls, "tool_calls", {"started", "ended"}),
         threads=points.tap(store.threads, "threads", {"open"}),
-        records=store.records,
-        history=store.history,
-        people=store.people,
-        forgetting=store.forgetting,
         sole=True,
-        ping=store.ping,
-        fold=store.fold,
-        close=store.close,
     )
     toolbox = points.tap(outside.toolbox(), "toolbox", {"call"})
     agent = points.tap(outside.agent, "agent", {"open_thread", "start", "look", "answer"})

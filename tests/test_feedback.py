@@ -172,9 +172,8 @@ async def test_forgetting_a_conversation_takes_along_what_others_said_of_it(worl
     assert await kept(world) == []
 
 
-async def test_it_is_kept_as_long_as_conversations_are(tmp_path: Path, database_url: str) -> None:  # noqa: F811
-    if not database_url.startswith("sqlite"):
-        pytest.skip("PostgreSQL has its own time")
+async def test_it_is_kept_as_long_as_conversations_are(tmp_path: Path) -> None:
+    """On SQLite, whose time is the clock's."""
     async with open_world(tmp_path, clock=FastClock(), retention_days=90) as world:
         await world.ask("first")
         await say(world, "d1", text="old")
@@ -203,15 +202,15 @@ async def test_what_cannot_be_kept_is_said(world: World) -> None:
 # -- the way to it ------------------------------------------------------------------------------------------
 
 
-async def test_a_delivery_is_found_by_an_index(world: World) -> None:
-    database: Any = world.bot.store.feedback.database  # type: ignore[attr-defined]
-    if database.postgresql:
-        pytest.skip("PostgreSQL chooses by its statistics")
-    async with database.read() as connection:
-        plan = await connection.execute(
-            sa.text("EXPLAIN QUERY PLAN SELECT id FROM inbox WHERE lane = 'x' AND state = 'done' ORDER BY id DESC")
-        )
-        [row] = plan.all()
+async def test_a_delivery_is_found_by_an_index(tmp_path: Path) -> None:
+    """On SQLite: PostgreSQL chooses by its statistics."""
+    async with open_world(tmp_path) as world:
+        database: Any = world.bot.store.feedback.database  # type: ignore[attr-defined]
+        async with database.read() as connection:
+            plan = await connection.execute(
+                sa.text("EXPLAIN QUERY PLAN SELECT id FROM inbox WHERE lane = 'x' AND state = 'done' ORDER BY id DESC")
+            )
+            [row] = plan.all()
     assert "inbox_done" in row.detail
     assert "TEMP B-TREE" not in row.detail
 

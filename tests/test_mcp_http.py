@@ -15,7 +15,7 @@ import pytest_asyncio
 from adapters.mcp_file import ServerFile, read
 from adapters.toolbox import Toolbox
 from tests.contracts.toolbox import CALLER, SECRET, ToolboxContract, call
-from tests.mcp_servers.fronts import Forgetful, elsewhere, fronted, nonsense
+from tests.mcp_servers.fronts import Forgetful, elsewhere, fronted, garbled, nonsense
 from tests.mcp_servers.running import QUICK, boxed, free_port, packaged, served, until, written
 
 HANGS = {"hangs": {"timeout": 0.3}}
@@ -126,7 +126,7 @@ async def test_a_session_that_the_server_forgot_is_begun_anew_within_the_call(tm
         assert server.begun == 2
 
 
-@pytest.mark.parametrize("answer", [nonsense, elsewhere])
+@pytest.mark.parametrize("answer", [nonsense, garbled, elsewhere])
 async def test_what_is_no_server_is_named_and_quoted_nowhere(
     tmp_path: Path, answer: object, caplog: pytest.LogCaptureFixture
 ):

@@ -287,7 +287,7 @@ async def test_what_a_dead_server_started_is_ended_before_it_is_started_again(tm
 
 @pytest.mark.parametrize("way", ["mute", "fails"])
 async def test_the_end_does_not_wait_for_a_server_that_is_being_begun(tmp_path: Path, way: str):
-    async with boxed(plain(tmp_path, way), start_seconds=0.1, pace=replace(QUICK, first=60.0, most=60.0)):
+    async with boxed(plain(tmp_path, way), start_seconds=0.1, pace=replace(QUICK, first=60.0, most=60.0, close=15.0)):
         await until("begun", lambda: notes(tmp_path))
         pid = int(notes(tmp_path)[0].split()[1])
         began = time.monotonic()

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_a_schema_that_cannot_be_used_leaves_the_check_to_the_server(schema: obj
     made = one(tool(schema=schema))
     assert isinstance(made.spec.parameters["properties"], dict)
     assert made.arguments({"a": "x"}) == {"a": "x"}
+
+
+def test_a_reference_is_fetched_from_nowhere(monkeypatch: pytest.MonkeyPatch):
+    asked: list[object] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **more: asked.append(given))
+    schema = {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/schema.json"}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert one(tool(schema=schema)).arguments({"a": "x"}) == {"a": "x"}
+    assert asked == []
 
 
 # -- results ------------------------------------------------------------------------------------------------

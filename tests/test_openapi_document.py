@@ -88,14 +88,12 @@ paths:
     assert enum == ["on", "off", "yes", "no", 10, 1000.0, None, True, "2020-01-01"]
 
 
-def test_aliases_that_grow_without_end_are_cut(tmp_path: Path):
+@pytest.mark.parametrize("grows", ["properties: {a: *, b: *, c: *, d: *, e: *, f: *}", "anyOf: [*, *, *, *, *, *, {}]"])
+def test_aliases_that_grow_without_end_are_cut(tmp_path: Path, grows: str):
     lines = ["a0: &a0 {type: object, properties: {x: {type: string}}}"]
-    lines += [
-        f"a{n}: &a{n} {{type: object, properties: {{{', '.join(f'p{i}: *a{n - 1}' for i in range(9))}}}}}"
-        for n in range(1, 9)
-    ]
+    lines += [f"a{n}: &a{n} {{title: t{n}, {grows.replace('*', f'*a{n - 1}')}}}" for n in range(1, 30)]
     text = "openapi: 3.1.0\npaths:\n  /x:\n    post:\n      operationId: do\n      requestBody:\n"
-    text += "        content: {application/json: {schema: *a8}}\n"
+    text += "        content: {application/json: {schema: *a29}}\n"
     (tool,) = read(tmp_path, "x-all:\n  " + "\n  ".join(lines) + "\n" + text).tools
     assert len(json.dumps(tool.spec.parameters)) <= MOST_SCHEMA
 
@@ -360,6 +358,15 @@ def test_what_holds_itself_is_cut_where_it_begins_again():
     assert again == {"type": "object", "description": again["description"]}
     assert "Deeper parts are not told here" in again["description"]
     assert conform(made, {"children": [{"name": "a", "children": [{"anything": 1}]}]}, "x")
+
+
+def test_a_converter_tells_no_more_than_its_bound():
+    schema: JsonObject = {"type": "string"}
+    for number in range(5):
+        schema = {"anyOf": [{"type": "array", "minItems": n, "items": schema} for n in range(5)], "title": f"t{number}"}
+    read = read_document(json.dumps(document({"/x": {"get": operation()}})).encode(), is_json=True)
+    assert len(walked(Converter(read, nodes=1000).convert(schema))) > 500
+    assert len(walked(Converter(read, nodes=50).convert(schema))) < 150
 
 
 def test_what_is_its_own_part_is_read_once():

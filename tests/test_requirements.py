@@ -41,10 +41,14 @@ NOT_IMPORTED = {
 }
 
 BROUGHT_ALONG = {
+    "anyio": "mcp",
     "botframework": "botbuilder-core",
     "cryptography": "pyjwt",  # its extra crypto
+    "dotenv": "pydantic-settings",
+    "jsonschema": "mcp",
     "msrest": "botbuilder-core",
     "pydantic_core": "pydantic",
+    "referencing": "mcp",
     "yarl": "aiohttp",
 }
 """Modules that come with a direct dependency, which speaks in their types."""

@@ -59,6 +59,7 @@ ACROSS = {
 """Imports of a folder from outside it. bootstrap loads folders by name, so that only the chosen ones cost."""
 
 THIRD_PARTY: dict[str, set[str]] = {
+    "anyio": {"adapters/mcp_process.py", "adapters/mcp_server.py"},  # what mcp is built on
     "aiohttp": {"bot/channels/", "bot/agents/", "bot/web/", "bot/cli/serve.py", "adapters/http_guard.py"},
     "alembic": {"bot/store/"},
     "azure.ai.agents": {
@@ -77,13 +78,29 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cachetools": {"bot/channels/botframework.py", "bot/channels/pace.py", "bot/agents/"},
     "cryptography": {"bot/channels/signing_keys.py"},
     "jwt": {"bot/channels/gate.py", "bot/channels/signing_keys.py"},
+    "mcp": {
+        "adapters/mcp_process.py",
+        "adapters/mcp_questions.py",
+        "adapters/mcp_result.py",
+        "adapters/mcp_server.py",
+        "adapters/mcp_tool.py",
+        "adapters/mcp_transport.py",
+        "adapters/mcp_troubles.py",
+    },
     "msrest": {"bot/channels/botframework.py"},
-    "httpx2": {"bot/agents/openai_requests.py"},  # the HTTP client of openai
+    "dotenv": {"adapters/variables.py"},
+    "httpx2": {  # the HTTP client of openai and of mcp
+        "bot/agents/openai_requests.py",
+        "adapters/mcp_transport.py",
+        "adapters/mcp_troubles.py",
+    },
+    "jsonschema": {"adapters/mcp_tool.py"},
     "openai": {"bot/agents/"},
     "prometheus_client": {"bot/metrics.py"},
     "pydantic": {"bot/settings.py", "adapters/"},
     "pydantic_core": {"adapters/"},  # the half of pydantic that validates
     "pydantic_settings": {"bot/settings.py"},
+    "referencing": {"adapters/mcp_tool.py"},  # where jsonschema looks references up
     "rich": {"bot/cli/", "bot/channels/screen.py", "bot/channels/terminal.py"},
     "sqlalchemy": {"bot/store/"},
     "typer": {"bot/__main__.py", "bot/cli/"},

@@ -139,9 +139,9 @@ def _keeps_none(settings: Settings) -> bool:
 
 async def _tools(settings: Settings) -> list[ToolSpec]:
     toolbox, problems = find_tools(settings)
-    for problem in problems:
-        err.print(f"Not loaded, so not among the tools: {problem}", markup=False, highlight=False, soft_wrap=True)
     async with toolbox:
+        for problem in problems:
+            err.print(f"Not loaded, so not among the tools: {problem}", markup=False, highlight=False, soft_wrap=True)
         return list(toolbox.specs())
 
 

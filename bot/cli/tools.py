@@ -25,8 +25,10 @@ def show() -> None:
 
 async def _show() -> None:
     toolbox, problems = find_tools(environment.load())
+    async with toolbox:  # some of them are known only to a server, which is asked
+        specs, problems = toolbox.specs(), list(problems)
     table = Table("tool", "what it does", "arguments", "from")
-    for spec in toolbox.specs():
+    for spec in specs:
         first = spec.description.strip().split("\n", 1)[0]
         table.add_row(spec.name, first, ", ".join(spec.parameters.get("properties", {})), spec.source)
     out.print(table)

@@ -53,6 +53,11 @@ async def nonsense(request: web.Request) -> web.Response:
     return web.Response(text="<html>hunter2</html>", content_type="text/html")
 
 
+async def garbled(request: web.Request) -> web.Response:
+    """JSON, but none of the protocol's."""
+    return web.json_response({"hunter2": ["hunter2"]})
+
+
 async def elsewhere(request: web.Request) -> web.Response:
     """A way to another place, with what came along."""
     return web.Response(status=307, headers={"Location": f"http://127.0.0.1:{request.query.get('to', 1)}/mcp"})

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from bot.backends import open_agent
 from bot.bootstrap import texts_for
 from bot.clock import SystemClock
 from bot.store import open_store
-from tests.failpoints import Failpoints, Killed
+from tests.failpoints import Failpoints, Killed, Overlay
 from tests.scenarios.services import SERVICES, Service, opened_service
 from tests.world import FakeToolbox, FastClock, RecordingChannel, message, open_world, settings_for
 
@@ -45,18 +44,12 @@ async def life(folder: Path, service: Service, outside: Outside, points: Failpoi
     store = await open_store(settings.database_url, SystemClock(), runner=True)
     died = asyncio.Event()
     points.on_death = died.set
-    tapped = SimpleNamespace(
+    tapped = Overlay(
+        store,
         inbox=points.tap(store.inbox, "inbox", {"save", "finish"}),
         tool_calls=points.tap(store.tool_calls, "tool_calls", {"started", "ended"}),
         threads=points.tap(store.threads, "threads", {"open"}),
-        records=store.records,
-        history=store.history,
-        people=store.people,
-        forgetting=store.forgetting,
         sole=True,
-        ping=store.ping,
-        fold=store.fold,
-        close=store.close,
     )
     channel = points.tap(outside.channel, "channel", {"send"})
     async with AsyncExitStack() as stack:
