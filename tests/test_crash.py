@@ -65,6 +65,7 @@ async def life(url: str, outside: Outside, points: Failpoints, clock: FastClock)
         threads=points.tap(store.threads, "threads", {"open"}),
         sole=True,
     )
+    outside.agent.clock = clock
     toolbox = points.tap(outside.toolbox(), "toolbox", {"call"})
     agent = points.tap(outside.agent, "agent", {"open_thread", "start", "look", "answer"})
     channel = points.tap(outside.channel, "channel", {"send"})

@@ -23,7 +23,7 @@ def marks(tree: ast.AST) -> Iterator[str]:
 def shown() -> dict[str, set[str]]:
     """Each id that a test carries, with the files where it does."""
     found: dict[str, set[str]] = {}
-    for file in sorted(TESTS.rglob("*.py")):
+    for file in sorted(file for file in TESTS.rglob("*.py") if not {".venv", "node_modules"} & {*file.parts}):
         if file != Path(__file__) and "node_modules" not in file.parts:
             for name in marks(ast.parse(file.read_text(encoding="utf-8"))):
                 found.setdefault(name, set()).add(str(file.relative_to(TESTS)))

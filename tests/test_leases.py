@@ -20,7 +20,7 @@ from tests.world import FAST, FastClock, message, open_world
 @pytest.mark.invariant("I7")
 async def test_a_turn_that_lost_its_lease_says_nothing(tmp_path: Path):
     agent = ScriptedAgent([[WORKING] * 100_000])
-    async with open_world(tmp_path, agent=agent) as world:
+    async with open_world(tmp_path, agent=agent, runs=RunLimits(deadline=1e12)) as world:
         accepted = await world.say("question")
         async with asyncio.timeout(5):
             while not agent.runs:

@@ -16,6 +16,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUN: list[str] = PYPROJECT["project"]["dependencies"]
 DEV: list[str] = PYPROJECT["dependency-groups"]["dev"]
 
+OTHERS = {".venv", "node_modules"}
+"""Folders with other people's code, made by `make interop`."""
 MODULES = {
     "azure-ai-projects": "azure.ai.projects",
     "azure-ai-agents": "azure.ai.agents",
@@ -76,9 +78,7 @@ def pins(file: str) -> dict[str, str]:
 def imported(*folders: str) -> set[str]:
     """Every module that the files of these folders import."""
     found: set[str] = set()
-    for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
-        if "node_modules" in file.parts:
-            continue
+    for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py") if not OTHERS & {*file.parts}):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {name.name for name in node.names}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from bot.clock import SystemClock
 from bot.types import File, Takes
 from tests.scripted import ScriptedAgent
 from tests.teams import FakeConnector, message
@@ -31,7 +32,8 @@ async def test_a_file_reaches_the_agent_and_its_address_no_disk(tmp_path: Path) 
     ]
     try:
         async with (
-            open_world(tmp_path, agent=agent) as world,
+            # Real time: what is shown while the answer is made comes in the pace of the chat.
+            open_world(tmp_path, agent=agent, clock=SystemClock()) as world,  # type: ignore[arg-type]
             TestClient(TestServer(world.bot.app, host="127.0.0.1")) as client,
         ):
             async with client.post(
