@@ -71,6 +71,12 @@ class _Found:
         self.problems += [f"{source}: {problem}" for problem in described.problems]
         self.documents.append(described)
         for tool in described.tools:
+            if tool.spec.approve:  # nobody can be asked yet, and running it unasked is not ours to choose
+                self.problems.append(
+                    f"{source}: {tool.spec.name} is left out: it changes things, and a person cannot be asked yet; "
+                    "approve = false lets it run unasked"
+                )
+                continue
             self.made.setdefault(tool.spec.name, []).append(tool)
 
     def adapters(self, environ: Mapping[str, str]) -> list[Adapter]:

@@ -411,3 +411,11 @@ def test_more_tools_than_an_agent_takes_are_said_to_be(folder: Path):
     write(folder, many="".join(named(f"t{number}").replace("from adapters import tool\n", "") for number in range(127)))
     (folder / "many.py").write_text("from adapters import tool\n" + (folder / "many.py").read_text())
     assert load(folder).problems == ["there are 129 tools, and an agent takes at most 128: it may refuse them all"]
+
+
+async def test_what_a_person_must_agree_to_is_left_out_while_nobody_can_be_asked(folder: Path):
+    document = DOCUMENT.replace("get:", "post:").replace('"get"', '"post"')
+    put(folder, crm__openapi__json=document, crm__openapi__toml=CHOSEN)
+    loaded = load(folder)
+    assert [spec.name for spec in loaded.toolbox.specs() if "crm" in spec.source] == []
+    assert any("is left out: it changes things" in problem for problem in loaded.problems)
