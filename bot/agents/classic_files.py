@@ -10,8 +10,9 @@ from azure.ai.agents.aio import AgentsClient
 from cachetools import TTLCache
 
 from bot.agents.azure import Body, id_of, opened, request
-from bot.agents.classic_message import MOST_BYTES, Given, is_image, mapping, tools_for, upload_name
+from bot.agents.classic_message import MOST_BYTES, Given, is_image, tools_for, upload_name
 from bot.agents.failures import Refused
+from bot.agents.fields import mapping
 from bot.errors import RequestRefused, ServiceUnavailable, ThreadkeeperError
 from bot.ports import Clock
 from bot.types import Ask, File, JsonObject

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from bot.agents.fields import mapping
 from bot.types import JsonObject
 
 _RESOURCES = {"file_search": "vector_store_ids", "code_interpreter": "file_ids"}
@@ -13,7 +14,7 @@ _RESOURCES = {"file_search": "vector_store_ids", "code_interpreter": "file_ids"}
 
 def flat(agent: JsonObject) -> JsonObject:
     """An agent of the service in the form of `bot.agents.comparing`."""
-    resources = _mapping(agent.get("tool_resources"))
+    resources = mapping(agent.get("tool_resources"))
     tools = [_flat(cast(JsonObject, tool), resources) for tool in _list(agent.get("tools")) if isinstance(tool, dict)]
     return agent | {"tools": tools}
 
@@ -21,9 +22,9 @@ def flat(agent: JsonObject) -> JsonObject:
 def _flat(tool: JsonObject, resources: Mapping[str, Any]) -> JsonObject:
     kind = tool.get("type")
     if kind == "function":
-        return {"type": kind, **_mapping(tool.get("function"))}
+        return {"type": kind, **mapping(tool.get("function"))}
     key = _RESOURCES.get(str(kind), "")
-    ids = _mapping(resources.get(str(kind))).get(key)
+    ids = mapping(resources.get(str(kind))).get(key)
     return tool | ({key: ids} if ids else {})
 
 
@@ -39,7 +40,7 @@ def in_classic_words(tool: JsonObject) -> JsonObject:
 
 def written(tools: Sequence[JsonObject], resources: object = None) -> JsonObject:
     """Flat tools as a request's `tools`, and `tool_resources` where they change those that are there."""
-    before = _mapping(resources)
+    before = mapping(resources)
     named = {str(tool["type"]): _named(tool) for tool in tools if _named(tool)}
     body: JsonObject = {"tools": [_nested(tool) for tool in tools]}
     return body | ({"tool_resources": {**before, **named}} if named else {})
@@ -56,10 +57,6 @@ def _nested(tool: JsonObject) -> JsonObject:
         return {"type": "function", "function": rest}
     own = _RESOURCES.get(str(tool.get("type")))
     return {key: value for key, value in tool.items() if key != own}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
 
 
 def _list(value: object) -> list[object]:

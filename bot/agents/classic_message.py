@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, cast
 
 from bot.agents.citations import Cited, Note, cited, remote_file
 from bot.agents.failures import CONTENT_FILTER
+from bot.agents.fields import mapping, mappings, position
 from bot.types import Ask, Citation, File, JsonObject, RemoteFile, Reply, Said, Stopped, Takes
 
 SEARCH, CODE = "file_search", "code_interpreter"
@@ -165,7 +165,7 @@ def _part_said(part: JsonObject, first: int, names: Mapping[str, str]) -> Cited:
 
 
 def _note(annotation: JsonObject, names: Mapping[str, str]) -> Note | None:
-    start, end = _int(annotation.get("start_index")), _int(annotation.get("end_index"))
+    start, end = position(annotation.get("start_index")), position(annotation.get("end_index"))
     words = str(annotation.get("text") or "")
     if source := mapping(annotation.get("url_citation")):
         return Note(start, end, words, str(source.get("title") or ""), str(source.get("url") or ""))
@@ -201,18 +201,3 @@ def _joined(texts: Iterable[str]) -> str:
 
 def _reason(item: JsonObject) -> str:
     return str(mapping(item.get("incomplete_details")).get("reason") or "")
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value, or nothing where it is no object."""
-    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
-
-
-def mappings(value: object) -> list[JsonObject]:
-    """The objects of a list."""
-    items = cast(list[object], value) if isinstance(value, list) else []
-    return [cast(JsonObject, item) for item in items if isinstance(item, dict)]
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else -1

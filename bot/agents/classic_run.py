@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 
 from bot.agents.azure import Answer
-from bot.agents.classic_message import Given, mapping, mappings, message_of
+from bot.agents.classic_message import Given, message_of
 from bot.agents.failures import Refused, code_of, wait_in
+from bot.agents.fields import mapping, mappings
 from bot.types import (
     Ask,
     JsonObject,

@@ -14,9 +14,9 @@ from cachetools import TTLCache
 
 from bot.agents.azure import Answer, Body, id_of, opened
 from bot.agents.citations import growing
-from bot.agents.classic_message import mapping, mappings
 from bot.agents.classic_run import TERMINAL
 from bot.agents.failures import failure_of
+from bot.agents.fields import mapping, mappings
 from bot.agents.live import Grow, Live
 from bot.errors import ServiceUnavailable, ThreadkeeperError
 from bot.types import Handle, JsonObject, Step

@@ -10,8 +10,9 @@ from openai import AsyncOpenAI
 
 from bot.agents.azure import id_of
 from bot.agents.failures import Refused
+from bot.agents.fields import mappings
 from bot.agents.openai_requests import request
-from bot.agents.response import CANCELLED_OUTPUT, calls_of, entry, mappings, output, unanswered
+from bot.agents.response import CANCELLED_OUTPUT, calls_of, entry, output, unanswered
 from bot.errors import OperatorError, ThreadGone
 from bot.types import JsonObject, Said, ToolOutput
 

@@ -19,6 +19,7 @@ from bot.agents import azure, openai_requests
 from bot.agents.carrying import opening
 from bot.agents.conversations import PAGE, Conversations
 from bot.agents.failures import Refused
+from bot.agents.fields import mapping
 from bot.agents.foundry_definition import Versions
 from bot.agents.live import Live
 from bot.agents.project import open_project
@@ -29,7 +30,6 @@ from bot.agents.response import (
     is_locked,
     made_after,
     made_by,
-    mapping,
     message,
     metadata,
     note,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
 
 from bot.agents.citations import Cited, Note, cited, remote_file
 from bot.agents.failures import CONTENT_FILTER, Refused, code_of, wait_in
+from bot.agents.fields import mapping, mappings, position
 from bot.types import (
     Ask,
     Citation,
@@ -145,7 +145,7 @@ def reply_of(items: Iterable[JsonObject], conversation: str = "") -> Reply:
             files.append(RemoteFile(str(item.get("id")), f"image.{form}", f"image/{form}", conversation))
         if item.get("type") != "message" or item.get("role") != "assistant":
             continue
-        for part in mappings(item.get("content")):
+        for part in _parts(item.get("content")):
             found = _part_said(part, len(citations) + 1)
             texts.append(found.text)
             citations += found.citations
@@ -161,7 +161,11 @@ def _part_said(part: JsonObject, first: int) -> Cited:
 
 
 def _note(annotation: JsonObject) -> Note | None:
-    kind, start, end = annotation.get("type"), _int(annotation.get("start_index")), _int(annotation.get("end_index"))
+    kind, start, end = (
+        annotation.get("type"),
+        position(annotation.get("start_index")),
+        position(annotation.get("end_index")),
+    )
     title = str(annotation.get("title") or annotation.get("filename") or "")
     if kind == "url_citation":
         return Note(start, end, title=title, url=str(annotation.get("url") or ""))
@@ -169,7 +173,7 @@ def _note(annotation: JsonObject) -> Note | None:
     if kind in ("container_file_citation", "file_path") and file_id:
         return Note(start, end, file=remote_file(file_id, title, str(annotation.get("container_id") or "")))
     if kind == "file_citation":
-        index = _int(annotation.get("index"))
+        index = position(annotation.get("index"))
         return Note(index, index, title=title or file_id, quote=str(annotation.get("quote") or ""))
     return None
 
@@ -188,10 +192,10 @@ def said(item: JsonObject) -> Said | None:
         return None
     if role == "assistant":
         # Without its sources: in another thread a [1] would stand for nothing.
-        bare: list[JsonObject] = [{**part, "annotations": []} for part in mappings(item.get("content"))]
+        bare: list[JsonObject] = [{**part, "annotations": []} for part in _parts(item.get("content"))]
         words = reply_of([{**item, "content": bare}]).text
     else:
-        words = "\n\n".join(str(part.get("text") or "") for part in mappings(item.get("content")) if part.get("text"))
+        words = "\n\n".join(str(part.get("text") or "") for part in _parts(item.get("content")) if part.get("text"))
     return Said(role, words) if words else None
 
 
@@ -235,7 +239,7 @@ def holds(newest_first: Sequence[JsonObject], ask: Ask) -> bool:
 
 def _outline(item: JsonObject) -> list[str]:
     """The texts of a message, and an empty one for each part that is none."""
-    return [str(part.get("text") or "") for part in mappings(item.get("content"))]
+    return [str(part.get("text") or "") for part in _parts(item.get("content"))]
 
 
 # -- what a refusal means -----------------------------------------------------------------------------------
@@ -251,18 +255,6 @@ def is_about(refused: Refused, word: str) -> bool:
     return refused.status == 400 and word in f"{refused.words} {refused.param}".lower()
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value, or nothing where it is no object."""
-    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
-
-
-def mappings(value: object) -> list[JsonObject]:
-    """The objects of a list; a text stands for one part with that text."""
-    if isinstance(value, str):
-        return [{"type": "text", "text": value}]
-    items = cast(list[object], value) if isinstance(value, list) else []
-    return [cast(JsonObject, item) for item in items if isinstance(item, dict)]
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else -1
+def _parts(content: object) -> list[JsonObject]:
+    """The parts of a message; a text stands for one part with that text."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else mappings(content)

@@ -17,9 +17,10 @@ from bot.agents.azure import id_of
 from bot.agents.citations import growing
 from bot.agents.conversations import Conversations
 from bot.agents.failures import Refused
+from bot.agents.fields import mapping
 from bot.agents.live import Grow, Live
 from bot.agents.openai_requests import Events, closing, open_events, request
-from bot.agents.response import RUNNING, calls_of, is_about, is_marked, made_by, mapping
+from bot.agents.response import RUNNING, calls_of, is_about, is_marked, made_by
 from bot.agents.writing import Writing
 from bot.errors import RunGone, ServiceUnavailable
 from bot.types import Handle, JsonObject, RunMark, Step

@@ -12,6 +12,7 @@ from bot.agents import foundry
 from bot.agents.foundry import FoundryAgent
 from bot.settings import Settings, load
 from bot.types import Ask, Carried, Finished, Handle, Reply, Step, Working
+from tests.agents.still import StillClock
 from tests.contracts.agent import TOOLS, World, mark, to_the_end
 from tests.foundry import Answer, Fault, FoundryServer, Incomplete, ManualClock, Rules, Script
 
@@ -20,23 +21,6 @@ CONVERSATIONS = "/openai/v1/conversations"
 ITEMS = CONVERSATIONS + "/*/items"
 
 Make = Callable[..., Awaitable[FoundryAgent]]
-
-
-class StillClock:
-    """Our own time, moved by hand; a wait lets the rest of the program run."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        await asyncio.sleep(0)
 
 
 class FoundryWorld(World):

@@ -21,6 +21,7 @@ from bot.errors import OperatorError, RequestRefused, ServiceBusy, ServiceUnavai
 from bot.ports import Agent
 from bot.settings import Settings, load
 from bot.types import Ask, Carried, Finished, Found, Handle, NeedsTools, Reply, RunMark, Said, Stopped, Usage, Working
+from tests.agents.still import StillClock
 from tests.contracts.agent import (
     OSLO,
     TOOLS,
@@ -36,22 +37,6 @@ from tests.foundry import Answer, Call, Calls, Fault, FoundryServer, Incomplete,
 from tests.foundry import Usage as ServerUsage
 
 RUNS = "/threads/*/runs"
-
-
-class StillClock:
-    """Our own time, moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 class FoundryWorld(World):

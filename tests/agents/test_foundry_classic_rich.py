@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -34,6 +33,7 @@ from bot.types import (
     Stopped,
     Working,
 )
+from tests.agents.still import StillClock
 from tests.agents.test_foundry_classic import FoundryWorld, settings_for
 from tests.contracts.agent import OSLO, TOOLS, AgentContract, mark, outputs_of, to_the_end, until_it_waits
 from tests.foundry import (
@@ -56,23 +56,6 @@ SUBMIT = RUNS + "/*/submit_tool_outputs"
 PDF = File("handbook.pdf", "application/pdf", b"%PDF-1.7 the handbook")
 CSV = File("figures.csv", "text/csv", b"month,sum\n1,2\n")
 PNG = File("plan.png", "image/png", b"\x89PNG the plan")
-
-
-class StillClock:
-    """Our own time, moved by hand; a wait lets the rest of the program run."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        await asyncio.sleep(0)
 
 
 class StreamingWorld(FoundryWorld):
