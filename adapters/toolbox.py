@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -49,6 +50,17 @@ class Toolbox:
         except ToolClash as clash:  # adapters see to it that there is none; until they have, all stays as it was
             log.error("the changed tools are not used: %s", clash)
         return self._tools
+
+    def approval(self, call: ToolCall) -> Mapping[str, str] | None:
+        """See `bot.ports.Toolbox.approval`. A call that cannot be made needs no agreement: it fails by itself."""
+        found = self._now().get(call.name)
+        if found is None or not found[0].approve:
+            return None
+        try:
+            given = arguments_of(call)
+        except BadArguments:
+            return None
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
 
     async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
         """Call it. Never raises: every failure becomes an output that the agent can read.

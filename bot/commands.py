@@ -35,6 +35,8 @@ WORDS: dict[str, Command | Control] = {
     "/retry": Command.RETRY,
     "forget me": Command.FORGET,
     "forget me now": Control.FORGET,
+    "approve": Control.APPROVE,
+    "decline": Control.DECLINE,
 }
 
 _QUOTED = re.compile(r"^\s*>.*$", re.MULTILINE)
@@ -95,6 +97,8 @@ class Commands:
             return self.texts.stopped(bool(stopped), dropped, effects)
         if turn.control is Control.DELETE:  # an answer that was given before it could be stopped stands for itself
             return self.texts.stopped(True, 0, await self._effects(stopped[0])) if stopped else ""
+        if turn.control in (Control.APPROVE, Control.DECLINE):
+            return self.texts.nothing_to_approve()
         if turn.control is Control.UNDO and turn.effect.get("nothing"):
             return self.texts.nothing_to_undo()
         if turn.control is Control.FORGET:

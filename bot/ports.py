@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol, runtime_checkable
 
@@ -248,6 +248,10 @@ class Toolbox(Protocol):
 
     def specs(self) -> Sequence[ToolSpec]:
         """Every tool, in a fixed order."""
+        ...
+
+    def approval(self, call: ToolCall) -> Mapping[str, str] | None:
+        """The arguments as a person may be shown them, who is to agree first; None: nobody need be asked."""
         ...
 
     async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:

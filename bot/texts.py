@@ -107,6 +107,9 @@ class Texts:
     def cut_short(self) -> str:
         return "_This answer was cut at its length limit. Say **go on** for the rest._"
 
+    def nothing_to_approve(self) -> str:
+        return "Nothing waits for your approval."
+
     def started_over(self) -> str:
         return "Done: new conversation. **undo** works for 10 minutes."
 

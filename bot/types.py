@@ -101,7 +101,8 @@ class Message:
 
     `id` is the channel's own id, which a redelivery repeats; `sent_at` its timestamp in milliseconds since the
     epoch, or None where the channel gives none. `address` is what the channel needs to answer, free of secrets.
-    `revises`: it is no message of its own, but the new state of an earlier one.
+    `revises`: it is no message of its own, but the new state of an earlier one. `decides`: the approval whose button
+    was pressed, where "approve" or "decline" was not typed.
     """
 
     id: str
@@ -114,13 +115,15 @@ class Message:
     files: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     revises: Revision | None = None
+    decides: str = ""
 
 
 class Control(StrEnum):
     """A message that acts at once, outside the lane; its confirmation is sent in the lane.
 
     DELETE is a message taken back: confirmed only where an answer was stopped for it. SAY is no message of the
-    person's, but words to them: it changes nothing, and its "confirmation" is the words.
+    person's, but words to them: it changes nothing, and its "confirmation" is the words. APPROVE and DECLINE decide
+    about a tool call that waits: the turn that asked goes on, and only what could not be decided is said.
     """
 
     START_OVER = "start_over"
@@ -129,6 +132,8 @@ class Control(StrEnum):
     FORGET = "forget_now"
     DELETE = "delete"
     SAY = "say"
+    APPROVE = "approve"
+    DECLINE = "decline"
 
 
 class Command(StrEnum):
@@ -254,7 +259,7 @@ class ToolSpec:
     once: bool = False
     source: str = ""
     approve: bool = False
-    """A person is to agree before each call."""
+    """A person is to agree before a call; the toolbox says before which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,12 +481,32 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person is asked before a tool is called.
+
+    `arguments` are as they may be shown. `outcome` stands in the place of the buttons once it is decided.
+    """
+
+    approval: str
+    tool: str
+    arguments: Mapping[str, str]
+    asker: str
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One delivery of an answer. `by_agent` marks words of the AI, which channels must label."""
+    """One delivery of an answer. `by_agent` marks words of the AI, which channels must label.
+
+    `buttons` are words that the person may say next; `controls` may be pressed for as long as the message stands.
+    `asks`: the text is a question, and a channel with buttons shows it as one that Approve or Decline answers.
+    """
 
     text: str
     by_agent: bool = False
     buttons: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
+    asks: Asked | None = None
     citations: tuple[Citation, ...] = ()
     file: File | None = None
     remote: RemoteFile | None = None
@@ -490,7 +515,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ToolRow:
-    """A tool call as the store keeps it: committed as `started` before the call, `done` with its output."""
+    """A tool call as the store keeps it: committed as `started` before the call, `done` with its output.
+
+    `asked`: nothing was done yet, a person is to agree first.
+    """
 
     call_id: str
     attempt: str
@@ -498,7 +526,7 @@ class ToolRow:
     position: int
     name: str
     once: bool
-    state: Literal["started", "done", "unknown"]
+    state: Literal["asked", "started", "done", "unknown"]
     output: str | None = None
     error: str | None = None
     started_at: float = 0.0
@@ -567,11 +595,46 @@ class Act:
     at: float = 0.0
 
 
+class Decision(StrEnum):
+    """What "approve" or "decline" came to. OVER: it was decided before, or too late; NOTHING: nothing waits."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    OVER = "over"
+    NOT_YOURS = "not_yours"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A tool call that waits for a person's word, or has had it.
+
+    `id` is told to channels and cannot be guessed. `person` asked the agent, and they or an admin decide. `arguments`
+    is the text that the agent sent, `digest` that of tool and arguments; the former is forgotten with the turn.
+    `delivered`: the question's id in the channel, once it was sent. `nudged`: somebody wrote while it waits.
+    """
+
+    id: str
+    turn: int
+    call_id: str
+    person: str
+    tool: str
+    arguments: str = field(repr=False)
+    digest: str
+    state: Literal["asked", "approved", "declined", "expired"]
+    left: float
+    """Seconds in which it may still be decided, by the database's clock."""
+    delivered: str | None = None
+    nudged: bool = False
+    decider: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What accepting did. `turn` is the row's id, 0 where nothing was to be stored; `fresh` is False for a redelivery.
 
-    Of a control: which running turns it interrupted, how many waiting messages it dropped, the generation.
+    Of a control: which running turns it interrupted, how many waiting messages it dropped, the generation, and what
+    it decided.
     """
 
     turn: int
@@ -579,6 +642,7 @@ class Accepted:
     interrupted: tuple[int, ...] = ()
     generation: int = 0
     dropped: int = 0
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)

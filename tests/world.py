@@ -146,12 +146,21 @@ class FakeToolbox:
     tools: dict[str, tuple[ToolSpec, Callable[[ToolCall, Caller], Any]]] = field(default_factory=dict)
     calls: list[tuple[str, str, bool]] = field(default_factory=list)
 
-    def add(self, name: str, answer: Callable[[ToolCall, Caller], Any], *, once: bool = False) -> None:
-        spec = ToolSpec(name, f"The tool {name}.", {"type": "object", "properties": {}}, once=once, source="test")
-        self.tools[name] = (spec, answer)
+    def add(
+        self, name: str, answer: Callable[[ToolCall, Caller], Any], *, once: bool = False, approve: bool = False
+    ) -> None:
+        schema = {"type": "object", "properties": {}}
+        self.tools[name] = (
+            ToolSpec(name, f"The tool {name}.", schema, once=once, source="test", approve=approve),
+            answer,
+        )
 
     def specs(self) -> list[ToolSpec]:
         return [spec for spec, _ in self.tools.values()]
+
+    def approval(self, call: ToolCall) -> dict[str, str] | None:
+        known = self.tools.get(call.name)
+        return {"arguments": call.arguments} if known is not None and known[0].approve else None
 
     async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
         self.calls.append((call.name, caller.key, caller.repeated))
