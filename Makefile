@@ -2,8 +2,8 @@
 
 VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13 python3
-# Test files are spread over processes; a file's tests stay together, since they may share a browser or a server.
-WORKERS ?= 2
+# Tests are spread over processes, one more than two cores: many wait. One that has nothing left takes of another's.
+WORKERS ?= 3
 ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -15,10 +15,10 @@ $(shell test -x $(PY) || rm -f $(RUN_STAMP) $(DEV_STAMP))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run chat test check lint pytest interop bench campaign clean
+.PHONY: help run chat test check lint pytest interop image-check bench campaign clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(RUN_STAMP) ## Set up, start the bot, print its address
 	@exec $(PY) -m bot serve
@@ -36,12 +36,15 @@ lint: $(DEV_STAMP)
 	$(PY) -m pyright --pythonpath $(PY)
 
 pytest: $(DEV_STAMP)
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client and server, and MCP servers (sets up more)
-	@failed=0; for each in tests/interop/run tests/interop/agentserver/run tests/interop/mcp/run; do \
+interop: $(DEV_STAMP) ## Try the bot against Microsoft's own client, server and rules, and MCP servers (sets up more)
+	@failed=0; for each in tests/interop/run tests/interop/agentserver/run tests/interop/mcp/run tests/interop/appmanifest/run; do \
 	  PYTHON=$(PY) $$each || failed=1; \
 	done; exit $$failed
+
+image-check: $(DEV_STAMP) ## Take the steps of infra/Dockerfile in an empty folder, and run what they make (2 minutes)
+	@exec $(PY) -m tests.deploy.image
 
 bench: $(DEV_STAMP) ## Measure the bot beside a stock echo bot
 	@exec $(PY) -m tests.bench.echo $(ARGS)
@@ -51,7 +54,7 @@ campaign: $(DEV_STAMP) ## Break everything under load and count what became of e
 
 clean: ## Remove what was installed and cached; databases and .env stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
-	find adapters bot tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find adapters bot infra tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
 	@found=; \

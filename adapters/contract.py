@@ -41,6 +41,19 @@ class Adapter(Protocol):
         ...
 
 
+@runtime_checkable
+class Asks(Protocol):
+    """An adapter that tells for each call whether a person is to agree. Of others, a tool's `approve` decides alone."""
+
+    def asks(self, call: ToolCall) -> bool:
+        """Whether a person is to agree to this call. Asked only of tools whose specification has `approve`.
+
+        Raises:
+            NotCalled: the call cannot be made, so that nobody need be asked.
+        """
+        ...
+
+
 class NotCalled(ThreadkeeperError):
     """The tool did not run, so that calling it again is safe. The words are for the agent."""
 
@@ -57,6 +70,18 @@ class ToolBusy(NotCalled):
     """Earlier calls of this tool have not come back."""
 
     kind = "busy"
+
+
+class NotAllowed(NotCalled):
+    """The person may not use this tool."""
+
+    kind = "not_allowed"
+
+
+class NotSetUp(NotCalled):
+    """A secret that the tool needs is missing."""
+
+    kind = "not_set_up"
 
 
 class NotATool(ThreadkeeperError):

@@ -6,9 +6,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-import re
 import sys
-import traceback
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +15,21 @@ from types import ModuleType
 
 from adapters.contract import Adapter, NotATool
 from adapters.function import FunctionAdapter, FunctionTool
+from adapters.hosted import Hosted, HostedTool
+from adapters.hosted import found as hosted_adapters
 from adapters.marks import mark_of
 from adapters.openapi import MOST_TOOLS, OPTIONS, SUFFIXES, Described, OpenApiAdapter, OpenApiTool, read_pair
 from adapters.openapi_document import BadDocument
-from adapters.openapi_options import BadOptions
+from adapters.openapi_options import BadOptions, NotOffered
+from adapters.problems import Problems
+from adapters.told import source_of, told
 from adapters.toolbox import Toolbox
 from adapters.variables import variables
 
 PACKAGE = "tools"
 ENTRY_POINTS = "threadkeeper.tools"
-
-_TELLING = (NameError, SyntaxError, ImportError, AttributeError, TypeError)
-"""Errors whose text is about the code. That of others may hold what the code reads: a key, an address."""
-_SHOWN_TEXT = 200
+OFFERED = "offered"
+"""The function by which a file says which tools it has: given every variable, it names functions and adapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,14 @@ class Loaded:
     problems: Sequence[str]
 
 
+_Made = FunctionTool | OpenApiTool | HostedTool
+
+
 @dataclass(slots=True)
 class _Found:
-    made: dict[str, list[FunctionTool | OpenApiTool]] = field(
-        default_factory=dict[str, list[FunctionTool | OpenApiTool]]
-    )
+    environ: Mapping[str, str]
+    made: dict[str, list[_Made]] = field(default_factory=dict[str, list[_Made]])
+    hosted: list[Hosted] = field(default_factory=list[Hosted])
     documents: list[Described] = field(default_factory=list[Described])
     problems: list[str] = field(default_factory=list[str])
 
@@ -57,7 +61,37 @@ class _Found:
         except Exception as error:  # what stands in a signature is run, and may fail in any way
             self.problems.append(f"{source}: {shown} is no tool: {type(error).__name__} while reading its signature")
             return
+        if missing := tool.missing(self.environ):
+            unset = f"{' and '.join(missing)} must be set in the environment"
+            self.problems.append(f"{source}: {tool.spec.name} does not work yet: {unset}")
         self.made.setdefault(tool.spec.name, []).append(tool)
+
+    def add_hosted(self) -> None:
+        """The adapters of installed packages."""
+        adapters, problems = hosted_adapters(self.environ)
+        self.problems += problems
+        for one in adapters:
+            self._host(one)
+
+    def _host(self, one: Hosted) -> None:
+        self.hosted.append(one)
+        for spec in one.specs():
+            self.made.setdefault(spec.name, []).append(HostedTool(spec))
+
+    def add_module(self, module: ModuleType, source: str) -> None:
+        """What a file says that it offers; else its marked functions."""
+        offered = vars(module).get(OFFERED)
+        if not inspect.isfunction(offered) or offered.__module__ != module.__name__:
+            self.add_marked(module, source)
+            return
+        try:
+            for one in offered(self.environ):
+                if isinstance(one, Adapter):
+                    self._host(Hosted(one, source))
+                else:
+                    self.add(one, source)
+        except Exception as error:  # the file is its author's, and may fail in any way
+            self.problems.append(f"{source}: {told(error, str(module.__file__))}")
 
     def add_marked(self, module: ModuleType, source: str) -> bool:
         """The module's own marked functions; False where it has none. One that it imported is the other module's."""
@@ -71,29 +105,27 @@ class _Found:
         self.problems += [f"{source}: {problem}" for problem in described.problems]
         self.documents.append(described)
         for tool in described.tools:
-            if tool.spec.approve:  # nobody can be asked yet, and running it unasked is not ours to choose
-                self.problems.append(
-                    f"{source}: {tool.spec.name} is left out: it changes things, and a person cannot be asked yet; "
-                    "approve = false lets it run unasked"
-                )
-                continue
             self.made.setdefault(tool.spec.name, []).append(tool)
 
-    def adapters(self, environ: Mapping[str, str]) -> list[Adapter]:
-        """One for all functions, and one for each document."""
+    def adapters(self) -> list[Adapter]:
+        """One for all functions, one for each document, and those of packages."""
         tools = self.tools()
         kept = {id(tool) for tool in tools}
-        made: list[Adapter] = [FunctionAdapter([tool for tool in tools if isinstance(tool, FunctionTool)])]
+        functions = [tool for tool in tools if isinstance(tool, FunctionTool)]
+        made: list[Adapter] = [FunctionAdapter(functions, environ=self.environ)]
         for one in self.documents:
             own = [tool for tool in one.tools if id(tool) in kept]
             if own:
-                made.append(OpenApiAdapter(own, one.options, environ))
+                made.append(OpenApiAdapter(own, one.options, self.environ))
+        for one in self.hosted:
+            its = {spec.name for spec in one.specs()} & {tool.spec.name for tool in tools}
+            one.leave(frozenset(self.made) - its)
         if len(tools) > MOST_TOOLS:
-            told = f"there are {len(tools)} tools, and an agent takes at most {MOST_TOOLS}: it may refuse them all"
-            self.problems.append(told)
-        return made
+            most = f"an agent takes at most {MOST_TOOLS}: it may refuse them all"
+            self.problems.append(f"there are {len(tools)} tools, and {most}")
+        return [*made, *self.hosted]
 
-    def tools(self) -> list[FunctionTool | OpenApiTool]:
+    def tools(self) -> list[_Made]:
         """Every tool whose name is its own: which of two the author meant is not ours to guess."""
         for name, made in self.made.items():
             if len(made) > 1:
@@ -102,15 +134,19 @@ class _Found:
         return [made[0] for made in self.made.values() if len(made) == 1]
 
 
-def load(tools_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    tools_dir: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Loaded:
     """Find every tool. What cannot be used is left out and named; nothing here stops the bot from starting.
 
     Args:
         tools_dir: One more folder of tools.
         environ: Where the documents' services find their secrets; the environment and `.env` where none is given.
+        settings: What the bot's own settings say, by their variables; they go before the environment.
     """
-    found = _Found()
-    environ = variables() if environ is None else environ
+    found = _Found(ChainMap(dict(settings or {}), dict(variables() if environ is None else environ)))
     own = dict(_package_files())
     for file, name in own.items():
         _add_file(found, file, name, f"{PACKAGE}/{file.name}")
@@ -119,10 +155,11 @@ def load(tools_dir: Path | None = None, environ: Mapping[str, str] | None = None
             if file not in own:  # TOOLS_DIR may name the package itself
                 _add_file(found, file, f"threadkeeper_extra_tools_{file.stem}", f"{file.parent.name}/{file.name}")
     for folder in _folders(tools_dir):
-        _add_documents(found, folder, environ)
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=_source_of):
+        _add_documents(found, folder, found.environ)
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=source_of):
         _add_entry_point(found, point)
-    return _joined(found, _servers(tools_dir), environ)
+    found.add_hosted()
+    return _joined(found, _servers(tools_dir))
 
 
 def _servers(tools_dir: Path | None) -> list[tuple[Path, str]]:
@@ -131,14 +168,17 @@ def _servers(tools_dir: Path | None) -> list[tuple[Path, str]]:
     return [(file, f"{file.parent.name}/{file.name}") for file in files if not file.name.startswith(("_", "."))]
 
 
-def _joined(found: _Found, servers: list[tuple[Path, str]], environ: Mapping[str, str]) -> Loaded:
-    adapters = found.adapters(environ)
-    if not servers:
-        return Loaded(Toolbox(adapters), found.problems)
-    taken = [spec.name for adapter in adapters for spec in adapter.specs()]
-    # By name: the package costs over a second, which only those pay who have servers.
-    adapter, problems = importlib.import_module("adapters.mcp").opened(servers, taken, environ, found.problems)
-    return Loaded(Toolbox([*adapters, adapter]), problems)
+def _joined(found: _Found, servers: list[tuple[Path, str]]) -> Loaded:
+    adapters = found.adapters()
+    now = [one.problems for one in found.hosted]
+    if servers:
+        taken = [spec.name for adapter in adapters for spec in adapter.specs()]
+        # By name: the package costs over a second, which only those pay who have servers.
+        opened = importlib.import_module("adapters.mcp").opened
+        adapter, problems = opened(servers, taken, found.environ)
+        found.problems += problems
+        adapters, now = [*adapters, adapter], [*now, adapter.problems]
+    return Loaded(Toolbox(adapters), Problems(found.problems, now) if now else found.problems)
 
 
 def _folders(tools_dir: Path | None) -> list[Path]:
@@ -171,6 +211,8 @@ def _add_documents(found: _Found, folder: Path, environ: Mapping[str, str]) -> N
 def _add_document(found: _Found, document: Path, options: Path, source: str, environ: Mapping[str, str]) -> None:
     try:
         found.add_described(read_pair(document, options, source, environ), source)
+    except NotOffered:
+        return
     except BadDocument as error:
         found.problems.append(f"{source}: {error}")
     except BadOptions as error:
@@ -195,9 +237,9 @@ def _add_file(found: _Found, file: Path, name: str, source: str) -> None:
     try:
         module = _imported(file, name)
     except (Exception, SystemExit) as error:
-        found.problems.append(f"{source}: {_told(error, str(file))}")
+        found.problems.append(f"{source}: {told(error, str(file))}")
         return
-    found.add_marked(module, source)
+    found.add_module(module, source)
 
 
 def _imported(file: Path, name: str) -> ModuleType:
@@ -217,11 +259,11 @@ def _imported(file: Path, name: str) -> ModuleType:
 
 
 def _add_entry_point(found: _Found, point: importlib.metadata.EntryPoint) -> None:
-    source = _source_of(point)
+    source = source_of(point)
     try:
         value: object = point.load()
     except (Exception, SystemExit) as error:
-        found.problems.append(f"{source}: {_told(error, '')}")
+        found.problems.append(f"{source}: {told(error, '')}")
         return
     if isinstance(value, ModuleType):
         if not found.add_marked(value, source):
@@ -240,22 +282,3 @@ def _add_listed(found: _Found, module: ModuleType, source: str) -> None:
         found.problems.append(f"{source}: it has no tools; mark functions with @tool, or list them in __all__")
     for function in functions:
         found.add(function, source)
-
-
-def _source_of(point: importlib.metadata.EntryPoint) -> str:
-    return f"package {point.dist.name if point.dist else '?'}, entry point {point.name}"
-
-
-def _told(error: BaseException, file: str) -> str:
-    """The error in one line: its kind, the line of the file, and its text where that is about the code."""
-    line: int | None = None
-    for frame in traceback.extract_tb(error.__traceback__):
-        line = frame.lineno if frame.filename == file else line
-    text = str(error) if isinstance(error, _TELLING) else ""
-    if isinstance(error, SyntaxError):
-        line, text = error.lineno if error.filename == file else line, error.msg
-    elif isinstance(error, ImportError):
-        text = re.sub(r" \([^()]*\)$", "", error.msg)  # Python adds the path of the file it looked in
-    told = type(error).__name__ + (f" at line {line}" if line else "")
-    text = " ".join(text.split())[:_SHOWN_TEXT]
-    return f"{told}: {text}" if text else told

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from adapters.contract import NotATool, ToolClash, arguments_of
+from adapters.context import ToolContext, context_of
+from adapters.contract import NotATool, NotSetUp, ToolClash, arguments_of
 from adapters.docstring import describe
-from adapters.marks import Mark, ToolContext, mark_of
+from adapters.marks import Mark, mark_of
+from adapters.session import Session
 from adapters.signature import Signature
+from adapters.variables import variables
 from adapters.workers import Workers
 from bot.types import Caller, ToolCall, ToolSpec
+
+log = logging.getLogger("threadkeeper.tools")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What the agent services take as a function's name."""
@@ -40,6 +46,7 @@ class FunctionTool:
             raise NotATool("it yields; a tool returns one result")
         self._signature = Signature(function, described.arguments)
         self._function = function
+        self._approve = mark.approve
         self._waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async
         )
@@ -50,9 +57,34 @@ class FunctionTool:
             timeout=mark.timeout,
             once=mark.once,
             source=source or getattr(function, "__module__", ""),
+            approve=mark.approve is not False,
+            roles=mark.roles,
+            hidden=mark.hidden,
+            secrets=mark.secrets,
+            at_once=mark.at_once,
         )
 
-    async def call(self, call: ToolCall, caller: Caller, workers: Workers) -> object:
+    def missing(self, environ: Mapping[str, str]) -> list[str]:
+        """The variables that it needs and that are not set."""
+        return [name for name in self.spec.secrets if not environ.get(name)]
+
+    def asks(self, call: ToolCall) -> bool:
+        """Whether a person is to agree to this call.
+
+        Raises:
+            BadArguments: the arguments do not fit.
+        """
+        given = self._signature.complete(arguments_of(call))
+        if isinstance(self._approve, bool):
+            return self._approve
+        try:
+            decided = self._approve(given)
+        except Exception as error:  # it is the author's, and may fail in any way: a person decides then
+            log.warning("what decides about asking for %s failed: %s", self.spec.name, type(error).__name__)
+            return True
+        return decided is not False
+
+    async def call(self, call: ToolCall, context: ToolContext, workers: Workers) -> object:
         """Call the function: awaited where it is asynchronous, else in a thread.
 
         Raises:
@@ -60,7 +92,7 @@ class FunctionTool:
             ToolBusy: its earlier calls hang.
             Exception: whatever the function raised.
         """
-        bound = functools.partial(self._function, **self._signature.bind(arguments_of(call), _context(caller)))
+        bound = functools.partial(self._function, **self._signature.bind(arguments_of(call), context))
         result = bound() if self._waits else await workers.run(self.spec.name, bound)
         return await result if inspect.isawaitable(result) else result
 
@@ -68,14 +100,18 @@ class FunctionTool:
 class FunctionAdapter:
     """Functions, answered for in this process."""
 
-    def __init__(self, tools: Sequence[FunctionTool], workers: Workers | None = None) -> None:
-        """Take the tools.
+    def __init__(
+        self, tools: Sequence[FunctionTool], workers: Workers | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Take the tools; `environ` is where their secrets are found: the environment and `.env` where none is given.
 
         Raises:
             ToolClash: two have one name.
         """
         self._tools: dict[str, FunctionTool] = {}
         self._workers = workers or Workers()
+        self._environ = variables() if environ is None else environ
+        self._http = Session()
         for tool in tools:
             first = self._tools.setdefault(tool.spec.name, tool)
             if first is not tool:
@@ -85,14 +121,26 @@ class FunctionAdapter:
         """The tools, as the agent is told of them."""
         return [tool.spec for tool in self._tools.values()]
 
+    def asks(self, call: ToolCall) -> bool:
+        """See `adapters.contract.Asks`."""
+        return self._ready(call).asks(call)
+
     async def call(self, call: ToolCall, caller: Caller) -> object:
         """Call one of the functions.
 
         Raises:
-            NotCalled: the arguments do not fit, or earlier calls hang.
+            NotCalled: the arguments do not fit, a secret is missing, or earlier calls hang.
             Exception: whatever the function raised.
         """
-        return await self._tools[call.name].call(call, caller, self._workers)
+        tool = self._ready(call)
+        secrets = {name: self._environ[name] for name in tool.spec.secrets}
+        return await tool.call(call, context_of(caller, secrets, self._http), self._workers)
+
+    def _ready(self, call: ToolCall) -> FunctionTool:
+        tool = self._tools[call.name]
+        if tool.missing(self._environ):
+            raise NotSetUp("it is not set up here. Say so: those who run this bot can mend it.")
+        return tool
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,20 +148,9 @@ class FunctionAdapter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        await self._http.close()
 
 
 def _docstring(function: Callable[..., object]) -> str:
     # Not inspect.getdoc: an object without a docstring would inherit its class's, a partial that of `partial`.
     return getattr(inspect.unwrap(function), "__doc__", None) or ""
-
-
-def _context(caller: Caller) -> ToolContext:
-    return ToolContext(
-        person=caller.person,
-        tenant=caller.tenant,
-        channel=caller.channel,
-        reference=caller.reference,
-        key=caller.key,
-        repeated=caller.repeated,
-    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import Self
 
 from adapters.contract import NotCalled
 from adapters.mcp_file import BadFile, ServerFile, read
@@ -63,6 +63,13 @@ class McpAdapter:
             raise NotCalled("its server has just taken it away. Do without it.")
         return await server.call(call, caller)
 
+    def asks(self, call: ToolCall) -> bool:
+        """See `adapters.contract.Asks`."""
+        server = self._owners().get(call.name)
+        if server is None:
+            raise NotCalled("its server has just taken it away. Do without it.")
+        return server.asks(call)
+
     def _owners(self) -> dict[str, Server]:
         owners: dict[str, Server] = {}
         for server in self._servers:
@@ -94,42 +101,15 @@ class McpAdapter:
         await asyncio.gather(*(server.stop() for server in self._servers))
 
 
-class Problems(Sequence[str]):
-    """What could not be loaded, and what of the servers is not to be had at the moment it is asked."""
-
-    def __init__(self, loaded: Sequence[str], servers: McpAdapter) -> None:
-        self._loaded = loaded
-        self._servers = servers
-
-    def _now(self) -> list[str]:
-        return [*self._loaded, *self._servers.problems()]
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self._now()[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._now())
-
-    def __len__(self) -> int:
-        return len(self._now())
-
-
 def opened(
-    files: Sequence[tuple[Path, str]], taken: Collection[str], variables: Mapping[str, str], problems: list[str]
-) -> tuple[McpAdapter, Problems]:
-    """The adapter for these files, each with the source that it is known by. `problems` gets those of the others.
-
-    The problems given back are those, and always the servers' own of the moment.
-    """
+    files: Sequence[tuple[Path, str]], taken: Collection[str], variables: Mapping[str, str]
+) -> tuple[McpAdapter, list[str]]:
+    """The adapter for these files, each with the source that it is known by, and what is wrong with the others."""
     good: list[ServerFile] = []
+    problems: list[str] = []
     for file, source in files:
         try:
             good.append(read(file, source, variables))
         except BadFile as error:
             problems += [f"{source}: {problem}" for problem in error.problems]
-    adapter = McpAdapter(good, taken)
-    return adapter, Problems(problems, adapter)
+    return McpAdapter(good, taken), problems

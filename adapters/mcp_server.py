@@ -121,12 +121,24 @@ class Server:
         if tool is None:
             raise NotCalled("its server has just taken it away. Do without it.")
         arguments = tool.arguments(arguments_of(call))
-        with self._questions.during() as asked:
+        with self._questions.during(caller) as asked:
             try:
                 return result_of(await self._made(tool, arguments, caller), asked)
             except MCPError as error:
                 log.warning("tool %s: its server gave the error %d (%s)", call.name, error.code, caller.reference)
                 raise failure_of(error, call.name, self.file.name, caller.reference) from None
+
+    def asks(self, call: ToolCall) -> bool:
+        """Whether a person is to agree: where its file says so.
+
+        Raises:
+            NotCalled: the arguments do not fit, or the server has taken the tool away.
+        """
+        tool = self.tools.get(call.name)
+        if tool is None:
+            raise NotCalled("its server has just taken it away. Do without it.")
+        tool.arguments(arguments_of(call))
+        return tool.spec.approve
 
     async def _made(self, tool: McpTool, arguments: JsonObject, caller: Caller) -> CallToolResult:
         for last in (False, True):

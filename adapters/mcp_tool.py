@@ -79,9 +79,7 @@ def offered(listed: Sequence[Tool], file: ServerFile) -> Offer:
         if options.hidden or (file.tools is not None and tool.name not in file.tools):
             continue
         name = _name(tool.name, file.prefix)
-        if options.approve:
-            offer.problems.append(f"{name} is left out: nobody can be asked for an approval yet")
-        elif not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name):
             offer.problems.append(f"{name[:80]} is left out: its name is too long; set a shorter prefix")
         elif name in offer.tools:
             offer.problems.append(f"{tool.name[:80]} is left out: another of its tools is named {name} too")

@@ -20,8 +20,9 @@ from adapters.openapi_answer import Reading
 from adapters.openapi_auth import Signer, unset
 from adapters.openapi_call import IDEMPOTENT, Errand, Pause, Service
 from adapters.openapi_check import Misfit, conform
-from adapters.openapi_document import BadDocument, Document, Operation, read_document, text
+from adapters.openapi_document import BadDocument, Document, Operation, part, read_document, text
 from adapters.openapi_inputs import Inputs, inputs_of
+from adapters.openapi_keep import fields_of
 from adapters.openapi_options import BadOptions, OperationOptions, Options, read_options, unknown
 from adapters.openapi_request import compose
 from adapters.openapi_schema import shortened
@@ -81,6 +82,12 @@ class OpenApiAdapter:
         """The tools, as the agent is told of them."""
         return [tool.spec for tool in self._tools.values()]
 
+    def asks(self, call: ToolCall) -> bool:
+        """See `adapters.contract.Asks`."""
+        tool = self._tools[call.name]
+        tool.inputs.bind(arguments_of(call))
+        return tool.spec.approve
+
     async def call(self, call: ToolCall, caller: Caller) -> str:
         """Call the service.
 
@@ -122,11 +129,12 @@ def read_pair(document: Path, options: Path, source: str, environ: Mapping[str, 
         environ: Where secrets are.
 
     Raises:
+        NotOffered: the toml says that its tools are not to be offered here.
         BadDocument: the document cannot be used.
         BadOptions: the toml cannot.
     """
     try:
-        chosen = read_options(options.read_text(encoding="utf-8"))
+        chosen = read_options(options.read_text(encoding="utf-8"), environ)
         if document.stat().st_size > MOST_BYTES:
             raise BadDocument(f"it is larger than {MOST_BYTES >> 20} MB")
         read = read_document(document.read_bytes(), is_json=document.suffix == ".json")
@@ -202,6 +210,7 @@ def _tool(
                 if one.place == "query" and one.argument not in its.hidden
             },
             its.max_result or options.max_result,
+            keep=fields_of(its.keep),
         ),
         keyed=bool(_keyed(options, its, operation)),
     )
@@ -216,13 +225,18 @@ def _keyed(options: Options, its: OperationOptions, operation: Operation) -> fro
 def _hiding(inputs: Inputs, hidden: Mapping[str, object], operation: Operation) -> Inputs:
     fields = {one.argument: one for one in inputs.fields}
     where = f"operation.{operation.id or operation.address}.hidden"
-    if wrong := [name for name in hidden if name not in fields]:
-        raise BadOptions([f"{where}.{name} {unknown(name, list(fields))}" for name in wrong])
+    parts = {f"{one.argument}.{name}" for one in inputs.fields for name in part(one.schema, "properties")}
+    if wrong := [name for name in hidden if name not in fields and name not in parts]:
+        raise BadOptions([f"{where}.{name} {unknown(name, [*fields, *sorted(parts)])}" for name in wrong])
+    whole = {name: value for name, value in hidden.items() if name in fields}
+    within: dict[str, dict[str, object]] = {}
+    for name in hidden.keys() - whole.keys():
+        argument = max((one for one in fields if name.startswith(f"{one}.")), key=len)
+        within.setdefault(argument, {})[name.removeprefix(f"{argument}.")] = hidden[name]
     try:
         json.dumps(hidden)  # TOML has dates
-        return replace(
-            inputs, hidden={name: conform(fields[name].schema, value, name) for name, value in hidden.items()}
-        )
+        made = {name: conform(fields[name].schema, value, name) for name, value in whole.items()}
+        return replace(inputs, hidden=made, within=within)
     except (Misfit, TypeError, ValueError) as error:
         raise BadOptions([f"{where}: {error}" if isinstance(error, Misfit) else f"{where}: no JSON"]) from None
 

@@ -6,13 +6,14 @@ import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
 from adapters.http_guard import Answer
 from adapters.openapi_document import listed, part
+from adapters.openapi_keep import Fields, kept
 from adapters.result import cut
 from bot.types import Json, JsonObject
 
@@ -51,12 +52,13 @@ _PAGES = re.compile(
 class Reading:
     """What is needed to read the answers of one tool.
 
-    `arguments`: its query parameters' names, and the arguments that fill them.
+    `arguments`: its query parameters' names, and the arguments that fill them. `keep`: the fields that are told.
     """
 
     arguments: Mapping[str, str]
     most: int
     secrets: Sequence[str] = ()
+    keep: Fields = field(default_factory=dict[str, Fields])
 
 
 def told(answer: Answer, reading: Reading) -> str:
@@ -64,6 +66,8 @@ def told(answer: Answer, reading: Reading) -> str:
     if not answer.body:
         return f"Done ({status(answer.status)}); there is no result."
     value, shown = _shown(answer)
+    if reading.keep and isinstance(value, (dict, list)):
+        shown = _lines(kept(value, reading.keep))
     shown = hidden(shown, reading.secrets)
     more = f"[{hint}]\n" if (hint := hidden(_hint(answer, value, reading), reading.secrets)) else ""
     if not answer.whole:

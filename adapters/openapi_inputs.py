@@ -53,14 +53,24 @@ class Inputs:
     media_type: str = ""
     body_required: bool = False
     hidden: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    within: Mapping[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+    """Fields of arguments that the agent fills less these."""
 
     def schema(self) -> JsonObject:
         """What the agent is told, in the form that services take."""
         shown = [one for one in self.fields if one.argument not in self.hidden]
-        made: JsonObject = {"type": "object", "properties": {one.argument: one.schema for one in shown}}
+        made: JsonObject = {"type": "object", "properties": {one.argument: self._shown(one) for one in shown}}
         if required := [one.argument for one in shown if one.required]:
             made["required"] = required
         return {**made, "additionalProperties": False}
+
+    def _shown(self, one: Input) -> JsonObject:
+        ours = self.within.get(one.argument)
+        if ours is None:
+            return one.schema
+        properties = {name: schema for name, schema in part(one.schema, "properties").items() if name not in ours}
+        required = [name for name in listed(one.schema.get("required")) if name not in ours]
+        return {**one.schema, "properties": properties, "required": required}
 
     def bind(self, arguments: Mapping[str, Json]) -> list[tuple[Input, Json]]:
         """Each value with its place, the hidden ones too. What was left out is not there.
@@ -76,6 +86,8 @@ class Inputs:
         for one in self.fields:
             value = self.hidden.get(one.argument, arguments.get(one.argument))
             given = one.argument in self.hidden or one.argument in arguments
+            if one.argument in self.within and (value is None or isinstance(value, dict)):
+                value, given = {**(cast("JsonObject", value) or {}), **self.within[one.argument]}, True
             if not given or (value is None and not one.required and not _takes_null(one.schema)):
                 # Models that learned strict mode send null for what they leave out.
                 if one.required:

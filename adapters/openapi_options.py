@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +20,7 @@ LEAST_RESULT = 256
 EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Text = Annotated[str, Field(min_length=1)]
 
+_REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]{0,63})\}")
 _SECRETS = frozenset(
     {"access_token", "api_key", "bearer", "client_secret", "key", "pass", "password", "secret", "token", "value"}
 )
@@ -33,6 +36,10 @@ class BadOptions(ThreadkeeperError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class NotOffered(ThreadkeeperError):
+    """The file says that its tools are not to be offered here."""
 
 
 class _Table(BaseModel):
@@ -97,12 +104,17 @@ class OperationOptions(_Table):
     hidden: dict[str, Json] = Field(default_factory=dict[str, Json])
     max_result: int | None = Field(default=None, ge=LEAST_RESULT, le=OUTPUT_LIMIT)
     idempotency: bool | None = None
+    keep: list[Text] = Field(default_factory=list[str])
 
 
 class Options(_Table):
-    """The whole file. `timeout` in seconds; `idempotency`: the service knows the header Idempotency-Key."""
+    """The whole file. `timeout` in seconds; `idempotency`: the service knows the header Idempotency-Key.
+
+    `only`: variables, and the values that they must have for the tools to be offered.
+    """
 
     address: Text
+    only: dict[EnvName, str] = Field(default_factory=dict[str, str])
     allow_private: bool = False
     operations: list[Text] = Field(default_factory=list[str])
     timeout: float = Field(default=30.0, gt=0, le=600)
@@ -121,16 +133,24 @@ _KINDS: dict[str, type[_Table]] = {
 }
 
 
-def read_options(text: str) -> Options:
-    """Read the file's text.
+def read_options(text: str, environ: Mapping[str, str] | None = None) -> Options:
+    """Read the file's text. `${NAME}` stands for a variable's value, in every text but those of `auth`.
 
     Raises:
+        NotOffered: `only` asks for variables that have other values.
         BadOptions: with every problem, none of which repeats a value.
     """
+    environ = environ or {}
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadOptions([f"it is no TOML: {error}"]) from None
+    if any(environ.get(name) != value for name, value in _wanted(found).items()):
+        raise NotOffered("it is not asked for")
+    lacking: list[str] = []
+    found = {key: value if key == "auth" else _filled(value, key, environ, lacking) for key, value in found.items()}
+    if lacking:
+        raise BadOptions(lacking)
     try:
         options = Options.model_validate(found)
     except ValidationError as error:
@@ -139,6 +159,24 @@ def read_options(text: str) -> Options:
     if wrong := _wrong(options):
         raise BadOptions(wrong)
     return options
+
+
+def _wanted(found: Mapping[str, Json]) -> Mapping[str, Json]:
+    wanted = found.get("only")
+    return cast("Mapping[str, Json]", wanted) if isinstance(wanted, dict) else {}
+
+
+def _filled(value: Json, where: str, environ: Mapping[str, str], problems: list[str]) -> Json:
+    if isinstance(value, dict):
+        inner = cast("dict[str, Json]", value)
+        return {key: _filled(one, f"{where}.{key}", environ, problems) for key, one in inner.items()}
+    if isinstance(value, list):
+        return [_filled(one, where, environ, problems) for one in cast("list[Json]", value)]
+    if not isinstance(value, str):
+        return value
+    unset = [name for name in _REFERENCE.findall(value) if not environ.get(name)]
+    problems += [f"{where} names the environment variable {name}, which is not set: set it" for name in unset]
+    return _REFERENCE.sub(lambda found: environ.get(found[1], ""), value)
 
 
 def _wrong(options: Options) -> list[str]:

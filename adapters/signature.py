@@ -12,8 +12,8 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import ErrorDetails, SchemaError
 
+from adapters.context import ToolContext
 from adapters.contract import BadArguments, NotATool
-from adapters.marks import ToolContext
 from bot.types import Json, JsonObject
 
 _SHOWN_PROBLEMS = 5
@@ -58,15 +58,27 @@ class Signature:
         Raises:
             BadArguments: naming each argument and what was expected of it.
         """
+        checked = self._checked(arguments)
+        bound: dict[str, object] = {self._fields[name]: getattr(checked, name) for name in checked.model_fields_set}
+        return bound | dict.fromkeys(self._contexts, context)
+
+    def complete(self, arguments: Mapping[str, Json]) -> dict[str, object]:
+        """The arguments as the function would see them, with its defaults.
+
+        Raises:
+            BadArguments: naming each argument and what was expected of it.
+        """
+        checked = self._checked(arguments)
+        return {name: getattr(checked, field) for field, name in self._fields.items()}
+
+    def _checked(self, arguments: Mapping[str, Json]) -> BaseModel:
         # Models that learned strict mode send null for what they leave out.
         given = {k: v for k, v in arguments.items() if not (v is None and k in self._never_null)}
         try:
-            checked = self._model.model_validate(given)
+            return self._model.model_validate(given)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
             raise BadArguments(self._explain(problems)) from None
-        bound: dict[str, object] = {self._fields[name]: getattr(checked, name) for name in checked.model_fields_set}
-        return bound | dict.fromkeys(self._contexts, context)
 
     def _explain(self, problems: list[ErrorDetails]) -> str:
         known = ", ".join(self._fields.values()) or "none"
@@ -105,7 +117,13 @@ def _is_context(annotation: object) -> bool:
     return annotation is ToolContext
 
 
+def _holds_context(annotation: object) -> bool:
+    return annotation is ToolContext or any(_holds_context(part) for part in get_args(annotation))
+
+
 def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, Any]:
+    if _holds_context(parameter.annotation):
+        raise NotATool("a ToolContext stands within another type, where the agent would fill it")
     options: dict[str, Any] = {"alias": parameter.name}
     if description:
         options["description"] = description

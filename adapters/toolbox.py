@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from adapters.contract import Adapter, BadArguments, NotCalled, ToolClash, arguments_of
+from adapters.asking import shown
+from adapters.contract import Adapter, Asks, BadArguments, NotAllowed, NotCalled, ToolClash, arguments_of
 from adapters.marks import ToolFailed
-from adapters.result import OUTPUT_LIMIT, NotJson, cut, render
+from adapters.patience import Patience
+from adapters.result import OUTPUT_LIMIT, NotJson, Rendered, cut, render
 from bot.types import Caller, ToolCall, ToolOutput, ToolSpec
 
 log = logging.getLogger("threadkeeper.tools")
 
 _ADVICE = "result unknown. Say so; don't guess."
+_NOT_ALLOWED = "it is for people with the role {}, and this person has none. Say so; do not look for a way around it."
 _SHOWN_NAME = 64
 _CHAIN = 5
 
@@ -36,7 +39,7 @@ class Toolbox:
         self._limit = output_limit
         self._entered = AsyncExitStack()
         self._open = False
-        self._left_running: set[asyncio.Task[object]] = set()
+        self._left_running: set[asyncio.Task[Rendered]] = set()
         self._tools = _joined(self._adapters)
 
     def specs(self) -> Sequence[ToolSpec]:
@@ -56,17 +59,22 @@ class Toolbox:
         found = self._now().get(call.name)
         if found is None or not found[0].approve:
             return None
+        spec, adapter = found
         try:
             given = arguments_of(call)
-        except BadArguments:
+            asks = not isinstance(adapter, Asks) or adapter.asks(ToolCall(call.id, call.name, call.arguments or "{}"))
+        except NotCalled:
             return None
-        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+        except Exception as error:  # an adapter's own fault must not let a call through unasked
+            log.error("tool %s: what decides about asking failed: %s", spec.name, _trace(error))
+            given, asks = {}, True
+        return shown(given, spec) if asks else None
 
     async def call(self, call: ToolCall, caller: Caller) -> ToolOutput:
         """Call it. Never raises: every failure becomes an output that the agent can read.
 
-        `error` is `unknown_tool`, `bad_arguments`, `busy` (in these three nothing was done), `timeout`, `failed` or
-        `not_json`. A result that was cut is no error.
+        `error` is `unknown_tool`, `bad_arguments`, `not_allowed`, `not_set_up`, `busy` (in these nothing was done),
+        `timeout`, `failed` or `not_json`. A result that was cut is no error.
 
         Raises:
             asyncio.CancelledError: we were cancelled; the tool is cancelled too.
@@ -82,15 +90,19 @@ class Toolbox:
         except BadArguments as error:
             return self._not_called(call, error)
         spec, adapter = found
+        if not spec.is_for(caller.roles):
+            return self._not_called(call, NotAllowed(_NOT_ALLOWED.format(" or ".join(spec.roles))))
         if none:
             call = ToolCall(call.id, call.name, "{}")
         return await self._made(call, caller, spec, adapter)
 
     async def _made(self, call: ToolCall, caller: Caller, spec: ToolSpec, adapter: Adapter) -> ToolOutput:
         # A task of its own: one that swallows its cancellation must not keep us past the timeout.
-        task = asyncio.create_task(self._guarded(call, caller, adapter), name=f"tool {spec.name}")
+        patience = Patience(spec.timeout, caller.ask)
+        asking = replace(caller, ask=patience.ask)
+        task = asyncio.create_task(self._guarded(call, asking, adapter), name=f"tool {spec.name}")
         try:
-            done, _ = await asyncio.wait({task}, timeout=spec.timeout)
+            done = await patience.wait_for(task)
         except asyncio.CancelledError:
             self._leave(task)
             raise
@@ -102,21 +114,21 @@ class Toolbox:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
             return self._failed(call, caller, error)
-        return ToolOutput(call.id, str(task.result()))
+        return ToolOutput(call.id, task.result().text, files=task.result().files)
 
-    async def _guarded(self, call: ToolCall, caller: Caller, adapter: Adapter) -> object:
+    async def _guarded(self, call: ToolCall, caller: Caller, adapter: Adapter) -> Rendered:
         try:
             return render(await adapter.call(call, caller), self._limit)
         except SystemExit as error:  # a task hands it to the event loop, which would stop
             raise RuntimeError("SystemExit") from error
 
-    def _leave(self, task: asyncio.Task[object]) -> None:
+    def _leave(self, task: asyncio.Task[Rendered]) -> None:
         """Cancel it without waiting: what it still does, and how it ends, concerns nobody."""
         task.cancel()
         self._left_running.add(task)
         task.add_done_callback(self._left)
 
-    def _left(self, task: asyncio.Task[object]) -> None:
+    def _left(self, task: asyncio.Task[Rendered]) -> None:
         self._left_running.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, or asyncio reports it as never retrieved

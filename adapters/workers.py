@@ -11,7 +11,8 @@ from concurrent.futures import Future
 
 from adapters.contract import ToolBusy
 
-AT_ONCE = 16
+AT_ONCE = 64
+"""Twice what one tool may have, so that a slow one leaves threads for the others."""
 LOST_PER_TOOL = 4
 
 

@@ -1,14 +1,15 @@
-"""python -m bot: serve, chat, agent, feedback, inbox, migrate, say, threads, tools, usage."""
+"""python -m bot: serve, chat, check, agent, feedback, inbox, migrate, say, threads, tools, usage."""
 
 from __future__ import annotations
 
 import typer
 
-from bot.cli import agent, chat, feedback, inbox, migrate, say, serve, threads, tools, usage
+from bot.cli import agent, chat, check, feedback, inbox, migrate, say, serve, threads, tools, usage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.command()(serve.serve)
 app.command()(chat.chat)
+app.command()(check.check)
 app.command()(usage.usage)
 app.command()(say.say)
 app.command()(migrate.migrate)

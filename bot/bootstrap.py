@@ -15,7 +15,9 @@ from functools import partial
 from typing import Any
 
 from bot import admin
+from bot.approvals import Approvals
 from bot.backends import Backends, open_agent
+from bot.callers import Callers
 from bot.clock import SystemClock
 from bot.commands import Commands, parse
 from bot.errors import ServiceUnavailable, ThreadGone
@@ -23,7 +25,9 @@ from bot.events import Emit, fan_out
 from bot.feedback import Opinions
 from bot.forgetting import Forgetting
 from bot.inbox import Inbox, InboxLimits
+from bot.past import Past
 from bot.ports import Agent, Channel, Clock, Store, Toolbox
+from bot.roles import Roles
 from bot.rounds import Rounds
 from bot.runs import RunLimits, Runs
 from bot.say import Says
@@ -33,6 +37,7 @@ from bot.texts import Texts
 from bot.threads import ThreadLimits, Threads, thread_key
 from bot.turn import Turns
 from bot.types import (
+    TOOLS,
     Accepted,
     Change,
     Control,
@@ -41,6 +46,7 @@ from bot.types import (
     JsonObject,
     Message,
     MessageKind,
+    RemoteFile,
     Said,
     reference_of,
 )
@@ -122,12 +128,15 @@ def entry_of(message: Message, settings: Settings) -> Entry:
     asked = command or (admin.parse(message.text) if message.kind is MessageKind.TEXT else None)
     if message.revises is not None and message.revises.change is Change.DELETED:
         command = asked = Control.DELETE
+    elif message.revises is not None and command in (Control.APPROVE, Control.DECLINE):
+        command = asked = None  # one agrees by saying so, not by changing what was said before
     return Entry(
         message,
         lane,
         control=command if isinstance(command, Control) else None,
         joins=message.kind is MessageKind.TEXT and asked is None,
         redo=settings.edited_messages == "redo",
+        admin=message.person.id in settings.admins,
         shared=settings.group_threads == "shared" and message.conversation.kind is not ConversationKind.PERSONAL,
     )
 
@@ -153,7 +162,7 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
     async with AsyncExitStack() as stack:
         store = given.store or await _open_store(settings, clock, stack)
         agent = given.agent or await open_agent(settings, store, clock, texts, stack)
-        toolbox, problems = await _open_tools(settings, given, stack)
+        toolbox, problems = await _open_tools(settings, given, clock, stack)
         channels: dict[str, Channel] = dict(given.channels or {})
         limits_of_inbox = given.inbox or InboxLimits()
         inbox = Inbox(store, clock, emit, _owner(), limits_of_inbox)
@@ -161,7 +170,11 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
         forgetting = Forgetting(store, agent, archives, emit, settings.retention_days)
         threads = Threads(store.threads, agent, archives, clock, emit, given.threads or _thread_limits(settings))
         limits = given.runs or RunLimits(deadline=settings.run_deadline_seconds)
-        rounds = Rounds(toolbox, store.tool_calls, clock, emit, texts)
+        approvals = Approvals(store.approvals, toolbox, channels, texts, emit, settings.approval_minutes * 60)
+        note = importlib.import_module("adapters.notes").Notes(toolbox, values=settings.audit_arguments).of
+        roles = Roles(settings.admins, dict(settings.tool_roles))
+        callers = Callers(store.tool_records, Past(store.threads, agent, archives, texts), channels, clock, roles)
+        rounds = Rounds(toolbox, store.tool_calls, clock, emit, texts, approvals, callers, note)
         runs = Runs(agent, rounds, clock, emit, limits)
         turns = Turns(
             store=store,
@@ -169,7 +182,7 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
             threads=threads,
             runs=runs,
             toolbox=toolbox,
-            commands=Commands(store, toolbox, texts, agent.backend, forgetting, problems),
+            commands=Commands(store, toolbox, texts, agent.backend, forgetting, problems, roles),
             admin=admin.Admin(store, texts, settings.admins, agent.backend, limits_of_inbox.undo),
             texts=texts,
             clock=clock,
@@ -184,9 +197,17 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
 
 
 async def _open_store(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Store:
-    module = importlib.import_module("bot.store")
-    store: Store = await module.open_store(settings.database_url, clock, runner=True)
+    store = await _store_of(settings, clock, runner=True)
     stack.push_async_callback(store.close)
+    return store
+
+
+async def _store_of(settings: Settings, clock: Clock, *, runner: bool) -> Store:
+    password: Any = None
+    if settings.database_auth == "entra":
+        password = importlib.import_module("bot.store.entra").EntraPassword(settings.microsoft_cloud)
+    module = importlib.import_module("bot.store")
+    store: Store = await module.open_store(settings.database_url, clock, runner=runner, password=password)
     return store
 
 
@@ -196,24 +217,26 @@ async def open_beside(settings: Settings) -> Store:
     Raises:
         OperatorError: the database cannot be used.
     """
-    module = importlib.import_module("bot.store")
-    store: Store = await module.open_store(settings.database_url, SystemClock(), runner=False)
-    return store
+    return await _store_of(settings, SystemClock(), runner=False)
 
 
 def find_tools(settings: Settings) -> tuple[Any, list[str]]:
     """The toolbox, not yet entered, and what was not loaded."""
-    loaded = importlib.import_module("adapters.discovery").load(settings.tools_dir)
+    loaded = importlib.import_module("adapters.discovery").load(settings.tools_dir, settings=settings.for_tools)
     return loaded.toolbox, loaded.problems
 
 
-async def _open_tools(settings: Settings, given: StandIns, stack: AsyncExitStack) -> tuple[Toolbox, list[str]]:
+async def _open_tools(
+    settings: Settings, given: StandIns, clock: Clock, stack: AsyncExitStack
+) -> tuple[Toolbox, list[str]]:
+    limited = importlib.import_module("adapters.limits").Limited
+    within = partial(limited, per_minute=settings.tool_calls_per_minute, monotonic=clock.monotonic, sleep=clock.sleep)
     if given.toolbox is not None:
-        return given.toolbox, []
+        return within(given.toolbox), []
     toolbox, problems = find_tools(settings)
     for problem in problems:
         log.warning("a tool was not loaded: %s", problem)
-    return await stack.enter_async_context(toolbox), problems
+    return within(await stack.enter_async_context(toolbox)), problems
 
 
 async def _open_channels(
@@ -229,7 +252,7 @@ async def _open_channels(
 
     emit = fan_out(listeners)
     options = {"judge": Opinions(bot.store, emit).take, **given.channel_options}
-    options = {"file_offers": bot.store.offers, "download": bot.agent.download} | options
+    options = {"file_offers": bot.store.offers, "download": partial(_download, bot)} | options
     framework = importlib.import_module("bot.channels.botframework").create(
         settings, accept=bot.accept, emit=emit, clock=clock, texts=bot.turns.texts, **options
     )
@@ -243,7 +266,7 @@ async def _open_channels(
     closing: list[Any] = []
     if settings.local:
         local = importlib.import_module("bot.channels.local").LocalChannel(
-            bot.accept, partial(_view, bot), partial(_lane_of, settings), clock
+            bot.accept, partial(_view, bot), partial(_lane_of, settings), clock, bot.turns.texts
         )
         listeners.append(local.on_event)
         routes += local.routes()
@@ -255,6 +278,16 @@ async def _open_channels(
     listeners.append(metrics.on_event)
     web = importlib.import_module("bot.web.app")
     return web.create_app(routes=routes, ready=bot.ready, page=settings.local, metrics=metrics.page, closing=closing)
+
+
+async def _download(bot: Bot, file: RemoteFile) -> bytes:
+    """The content of a file that an answer brought: of the agent's, or of a tool of ours.
+
+    Raises:
+        RequestRefused: it is gone, or too large.
+        ServiceUnavailable, OperatorError: not now.
+    """
+    return await (bot.store.tool_files.content if file.container == TOOLS else bot.agent.download)(file)
 
 
 def _lane_of(settings: Settings, message: Message) -> str:

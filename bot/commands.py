@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.forgetting import Forgetting
 from bot.lease import Turn
 from bot.ports import Store, Toolbox
+from bot.roles import Roles
 from bot.texts import Texts
 from bot.types import Command, Control, Ended
 
@@ -63,14 +64,16 @@ class Commands:
     backend: str
     forgetting: Forgetting
     problems: Sequence[str] = ()
+    roles: Roles = field(default_factory=Roles)
 
     async def answer(self, command: Command, turn: Turn) -> str:
         """The words for a command. "retry" is none: it asks the agent again."""
         if command is Command.STATUS:
             return await self._status(turn)
         if command is Command.TOOLS:
-            described = {spec.name: _first_sentence(spec.description) for spec in self.toolbox.specs()}
-            return self.texts.tools(described, self.problems)
+            theirs = self.roles.of(turn.message.person)
+            listed = [spec for spec in self.toolbox.specs() if not spec.hidden and spec.is_for(theirs)]
+            return self.texts.tools({spec.name: _first_sentence(spec.description) for spec in listed}, self.problems)
         if command is Command.FORGET:
             return self.texts.forget_me()
         return self.texts.help()
@@ -97,8 +100,6 @@ class Commands:
             return self.texts.stopped(bool(stopped), dropped, effects)
         if turn.control is Control.DELETE:  # an answer that was given before it could be stopped stands for itself
             return self.texts.stopped(True, 0, await self._effects(stopped[0])) if stopped else ""
-        if turn.control in (Control.APPROVE, Control.DECLINE):
-            return self.texts.nothing_to_approve()
         if turn.control is Control.UNDO and turn.effect.get("nothing"):
             return self.texts.nothing_to_undo()
         if turn.control is Control.FORGET:

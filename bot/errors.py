@@ -122,6 +122,14 @@ class NotSaid(ThreadkeeperError):
         self.reason = reason
 
 
+class AwaitsApproval(ThreadkeeperError):
+    """A tool call waits for a person's word, whose question has been sent: give the turn back until then."""
+
+    def __init__(self, approval: str) -> None:
+        super().__init__("waits for an approval")
+        self.approval = approval
+
+
 class LostLease(ThreadkeeperError):
     """Another process owns the turn now: stop, write nothing."""
 

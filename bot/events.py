@@ -80,6 +80,21 @@ class LeaseLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalAsked(Event):
+    """A person was asked whether a tool may be called; the turn waits."""
+
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided(Event):
+    """The wait is over. `outcome` is 'approved', 'declined' or 'expired'."""
+
+    tool: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class ControlApplied(Event):
     """A control acted: the lane's generation now, and how many waiting messages it dropped."""
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.errors import DeliveryRefused, LostLease, OperatorError, ServiceUnavailable
+from bot.errors import AwaitsApproval, DeliveryRefused, LostLease, OperatorError, ServiceUnavailable
 from bot.events import (
     ControlApplied,
     Emit,
@@ -298,6 +298,8 @@ class Inbox:
             await self._release(turn, self._limits.park, problem.problem, counted=False)
         except ServiceUnavailable as error:
             return await self._again(turn, str(error), error.retry_after)
+        except AwaitsApproval as waits:
+            await self._store.inbox.wait(turn.id, self._owner, waits.approval)
         except (LostLease, asyncio.CancelledError):
             raise
         except Exception as error:

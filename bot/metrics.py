@@ -56,7 +56,8 @@ RUN_STATES = frozenset(
         "unreachable",
     }
 )
-TOOL_ERRORS = frozenset({"unknown_tool", "bad_arguments", "busy", "failed", "not_json", "timeout", "unknown"})
+_NOT_CALLED = frozenset({"bad_arguments", "busy", "limited", "not_allowed", "not_set_up", "unknown_tool"})
+TOOL_ERRORS = _NOT_CALLED | {"changed", "declined", "expired", "failed", "not_json", "timeout", "unknown"}
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800)
 STORE_TIMEOUT = 5.0
 """Below the 10 s after which Prometheus gives a scrape up."""

@@ -10,6 +10,13 @@ SAID_FROM = date(2027, 1, 1)
 """Before this day nobody needs to be told at every start."""
 
 
+def remaining(backend: str, now: float) -> int | None:
+    """Days until the backend ends, as `days_left` has them, however long that is; None if it does not end."""
+    if backend not in ENDS:
+        return None
+    return (ENDS[backend] - datetime.fromtimestamp(now, UTC).date()).days
+
+
 def days_left(backend: str, now: float) -> int | None:
     """Days until the backend ends (0 on its last one, below that when it is over); None if nothing is to be said.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
+from bot.approvals import Approvals
+from bot.callers import Callers
 from bot.events import Emit, ToolEnded, ToolStarted
 from bot.lease import Turn
 from bot.ports import Clock, Toolbox, ToolCallStore
 from bot.texts import Texts
-from bot.types import Caller, ToolCall, ToolOutput, ToolRow, storable
+from bot.types import CallNote, ToolCall, ToolOutput, ToolRow, ToolSpec, storable
 
 UNKNOWN = "unknown"
 """The error of a call that may or may not have had its effect."""
@@ -25,6 +28,10 @@ class Rounds:
     clock: Clock
     emit: Emit
     texts: Texts
+    approvals: Approvals
+    callers: Callers
+    note: Callable[[ToolCall], CallNote] = lambda call: CallNote()
+    """What the audit keeps of a call's arguments."""
 
     async def known(self, turn: Turn) -> Mapping[str, ToolRow]:
         """The turn's calls so far, by their ids."""
@@ -32,7 +39,31 @@ class Rounds:
 
     async def has_effect(self, turn: Turn) -> bool:
         """Whether a tool that must run once only may have run."""
-        return any(row.once for row in await self.store.rows(turn.id))
+        return any(row.once and row.state != "asked" for row in await self.store.rows(turn.id))
+
+    async def asked_in(self, turn: Turn, attempt: int) -> bool:
+        """Whether a person was asked about a call of this attempt, or is to be."""
+        calls = {call.id for call in await self.approvals.calls(turn)}
+        rows = [row for row in await self.store.rows(turn.id) if row.attempt == str(attempt)]
+        return any(row.call_id in calls or row.state == "asked" for row in rows)
+
+    async def without_run(self, turn: Turn, attempt: int) -> None:
+        """Answer the calls that were asked about, of a run that ended meanwhile: with the arguments that were saved.
+
+        Raises:
+            AwaitsApproval: the word has not come.
+        """
+        known = await self.known(turn)
+        calls = [call for call in await self.approvals.calls(turn) if call.id in known]
+        # what has begun beside them, and may have had its effect, is said to be unknown: it is never made from here
+        lost = [row for row in known.values() if row.state == "started" and row.once]
+        calls += [ToolCall(row.call_id, row.name, "") for row in lost if row.call_id not in {call.id for call in calls}]
+        await self.outputs(turn, calls, known, attempt=attempt, number=0)
+
+    async def gave(self, turn: Turn) -> str:
+        """What the calls of the turn gave, for a run that knows nothing of them."""
+        rows = [row for row in await self.store.rows(turn.id) if row.output is not None]
+        return self.texts.called_before([(row.name, row.output or "") for row in rows]) if rows else ""
 
     async def outputs(
         self, turn: Turn, calls: Sequence[ToolCall], known: Mapping[str, ToolRow], *, attempt: int, number: int
@@ -42,24 +73,48 @@ class Rounds:
         Raises:
             Interrupted: calls with an effect have been waited for, the others cancelled.
         """
-        rows = {row.call_id: row for row in self._rows(calls, known, attempt, number)}
+        rows = {row.call_id: row for row in self._rows(turn, calls, known, attempt, number)}
         if rows:
             await self.store.started(turn.id, turn.owner, list(rows.values()))
+        rows = {**known, **rows}
+        free = [call for call in calls if rows[call.id].state != "asked"]
+        outputs = await self._made(turn, free, rows, known)
+        for call in calls:
+            if rows[call.id].state == "asked":  # one after the other: a person is asked one thing at a time
+                outputs |= await self._asked(turn, call, rows[call.id])
+        return [outputs[call.id] for call in calls]
+
+    async def _made(
+        self, turn: Turn, calls: Sequence[ToolCall], rows: Mapping[str, ToolRow], known: Collection[str]
+    ) -> dict[str, ToolOutput]:
+        """The outputs of calls that need nobody's agreement (any more); an earlier life began those `known`."""
+        if not calls:
+            return {}
         tasks = {
-            call.id: asyncio.ensure_future(
-                self._output(turn, call, known.get(call.id) or rows[call.id], repeated=call.id in known)
-            )
+            call.id: asyncio.ensure_future(self._output(turn, call, rows[call.id], repeated=call.id in known))
             for call in calls
         }
-        once = {row.call_id for row in (*known.values(), *rows.values()) if row.once}
         try:
             await turn.race(asyncio.wait(tasks.values()))
         finally:
-            await _settle(tasks, once)
-        return [tasks[call.id].result() for call in calls]
+            await _settle(tasks, {call for call, row in rows.items() if row.once})
+        return {call: task.result() for call, task in tasks.items()}
+
+    async def _asked(self, turn: Turn, call: ToolCall, row: ToolRow) -> dict[str, ToolOutput]:
+        """The output of a call that a person is asked about first."""
+        approval = await self.approvals.decided(turn, call)
+        same = (approval.tool, approval.arguments) == (call.name, storable(call.arguments))
+        if same and approval.state == "approved":
+            await self.store.agreed(turn.id, turn.owner, call.id)
+            return await self._made(turn, [call], {call.id: row}, ())
+        told = {"declined": self.texts.tool_declined, "expired": self.texts.tool_not_approved}
+        words = told.get(approval.state, self.texts.tool_changed)(call.name)
+        output = ToolOutput(call.id, words, approval.state if approval.state in told else "changed")
+        await self.store.ended(turn.id, turn.owner, [output])
+        return {call.id: output}
 
     def _rows(
-        self, calls: Sequence[ToolCall], known: Mapping[str, ToolRow], attempt: int, number: int
+        self, turn: Turn, calls: Sequence[ToolCall], known: Mapping[str, ToolRow], attempt: int, number: int
     ) -> list[ToolRow]:
         specs = {spec.name: spec for spec in self.toolbox.specs()}
         return [
@@ -70,11 +125,16 @@ class Rounds:
                 position=position,
                 name=call.name,
                 once=call.name in specs and specs[call.name].once,
-                state="started",
+                state="asked" if self._to_be_asked(turn, call, specs.get(call.name)) else "started",
+                note=_with_whom(self.note(call), turn),
             )
             for position, call in enumerate(calls)
             if call.id not in known
         ]
+
+    def _to_be_asked(self, turn: Turn, call: ToolCall, spec: ToolSpec | None) -> bool:
+        """Whether a person is to agree first: not about what they may not use, which is refused anyway."""
+        return spec is not None and self.callers.may(turn, spec) and self.toolbox.approval(call) is not None
 
     async def _output(self, turn: Turn, call: ToolCall, row: ToolRow, *, repeated: bool) -> ToolOutput:
         """The call's one output: the saved one, or that of calling it (again, where that is harmless)."""
@@ -85,8 +145,9 @@ class Rounds:
             output = ToolOutput(call.id, self.texts.tool_effect_unknown(call.name, turn.reference), UNKNOWN)
         else:
             self.emit(ToolStarted(turn.reference, turn.lane, call.name, call.id, repeated))
-            told = await self.toolbox.call(call, _caller(turn, row, repeated=repeated))
-            output = ToolOutput(call.id, storable(told.output), told.error)
+            caller = self.callers.of(turn, row, repeated=repeated)
+            told = await self.toolbox.call(call, replace(caller, ask=partial(self.approvals.agrees, turn, call)))
+            output = ToolOutput(call.id, storable(told.output), told.error, told.files)
         await self.store.ended(turn.id, turn.owner, [output])
         seconds = self.clock.monotonic() - began
         size = len(output.output)
@@ -94,15 +155,10 @@ class Rounds:
         return output
 
 
-def _caller(turn: Turn, row: ToolRow, *, repeated: bool) -> Caller:
-    return Caller(
-        person=turn.message.person,
-        tenant=turn.message.conversation.tenant,
-        channel=turn.message.conversation.channel,
-        reference=turn.reference,
-        key=f"{turn.id}/{row.round}/{row.position}",
-        repeated=repeated,
-    )
+def _with_whom(note: CallNote, turn: Turn) -> CallNote:
+    place = turn.message.conversation
+    whose = {"channel": place.channel, "tenant": place.tenant, "person": turn.message.person.id, "lane": turn.lane}
+    return replace(note, **whose)
 
 
 async def _settle(tasks: Mapping[str, asyncio.Future[ToolOutput]], once: set[str]) -> None:

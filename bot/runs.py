@@ -85,6 +85,8 @@ class _State:
     on: str | None = None
     round: int = 0
     ended: bool = False
+    carries: bool = False
+    """The attempt is told what the tools gave in one before it."""
 
     def handle(self) -> Handle | None:
         return Handle(self.on or self.thread, self.run) if self.run else None
@@ -195,11 +197,12 @@ class _Run:
         self.state.began = self.state.began or self.state.posting
         await self._save()
         question = self.question
+        gave = await self.runs.rounds.gave(self.turn) if self.state.carries else None
         ask = Ask(
             self._mark(),
             question.text,
             question.tools,
-            question.note,
+            "\n\n".join(filter(None, [question.note, gave])) or None,
             held=held,
             stream=question.show is not None,
             files=question.files,
@@ -325,17 +328,21 @@ class _Run:
             self.state.round += 1
             await self._save()
         try:
-            async with asyncio.timeout(self._time_left(needs)):
+            async with asyncio.timeout(self._time_left(needs, known)):
                 return await self.runs.rounds.outputs(
                     self.turn, needs.calls, known, attempt=self.state.attempt, number=self.state.round
                 )
         except TimeoutError:
             raise DeadlinePassed("deadline") from None
 
-    def _time_left(self, needs: NeedsTools) -> float:
-        """Seconds for this round: to our deadline, or to the run's own end if that is sooner."""
+    def _time_left(self, needs: NeedsTools, known: Mapping[str, ToolRow]) -> float:
+        """Seconds for this round: to our deadline, or to the run's own end if that is sooner.
+
+        What a person agreed to is done all the same: another run is told of it.
+        """
         left = self.runs.limits.deadline - (self.runs.clock.monotonic() - self.began_here)
-        if needs.expires_at is not None:
+        agreed = any(call.id in known and known[call.id].state == "asked" for call in needs.calls)
+        if needs.expires_at is not None and not agreed:
             left = min(left, needs.expires_at - self.runs.clock.now())
         return max(left, 0.0)
 
@@ -348,13 +355,17 @@ class _Run:
         limits = self.runs.limits
         wait = stopped.retry_after or limits.backoff * 2**self.state.attempt
         spent = self.runs.clock.monotonic() - self.began_here
+        asked = await self.runs.rounds.asked_in(self.turn, self.state.attempt)
+        if asked:  # the service did not wait as long as the person took
+            await self.runs.rounds.without_run(self.turn, self.state.attempt)
         if (
-            stopped.code not in WORTH_ANOTHER
-            or self.state.attempt + 1 >= limits.attempts
+            self.state.attempt + 1 >= limits.attempts
             or spent + wait > limits.deadline
-            or await self.runs.rounds.has_effect(self.turn)
+            or not (asked or stopped.code in WORTH_ANOTHER)
+            or (not asked and await self.runs.rounds.has_effect(self.turn))
         ):
             raise RunFailed(stopped.code or stopped.state)
+        self.state.carries = self.state.carries or asked
         self.state.attempt += 1
         self.state.posting = self.state.run = self.state.on = None
         self.state.round = 0

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(3978, ge=0, le=65535)
     database_url: str = "sqlite+aiosqlite:///threadkeeper.db"
+    database_auth: Literal["password", "entra"] = "password"
 
     agent_backend: Literal["rehearsal", "foundry", "foundry-classic", "chat-completions"] = "rehearsal"
     project_endpoint: str = ""
@@ -96,10 +97,21 @@ class Settings(BaseSettings):
     retention_days: float = Field(90, ge=0)
     run_deadline_seconds: int = Field(300, ge=5, le=3600)
     message_max_age_minutes: float = Field(60, gt=0)
+    approval_minutes: float = Field(60, gt=0, le=7 * 24 * 60)
 
     bot_name: str = "Threadkeeper"
     support_contact: str = ""
     tools_dir: Path | None = None
+    knowledge_dir: Path | None = None
+    knowledge_index: Path | None = None
+    tickets: Literal["", "records", "github", "jira", "off"] = ""
+    tickets_address: str = ""
+    tickets_project: str = ""
+    tickets_user: str = ""
+    tickets_token: SecretStr = SecretStr("")
+    tool_roles: Annotated[tuple[tuple[str, tuple[str, ...]], ...], NoDecode] = ()
+    tool_calls_per_minute: int = Field(240, ge=0)
+    audit_arguments: bool = False
 
     @field_validator("allowed_tenants", "allowed_service_hosts", "allowed_file_hosts", "admins", mode="before")
     @classmethod
@@ -107,6 +119,24 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part for part in value.replace(",", " ").split() if part)
         return value
+
+    @field_validator("tool_roles", mode="before")
+    @classmethod
+    def _roles(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        roles: dict[str, tuple[str, ...]] = {}
+        for part in filter(None, (part.strip() for part in value.split(";"))):
+            role, equals, people = part.partition("=")
+            role = role.strip()
+            members = tuple(people.replace(",", " ").split())
+            if not equals or not role or not members or role in (*roles, "admin"):
+                raise ValueError(
+                    "must be roles with the ids of people, such as hr=ID,ID;sales=ID; each role once, and not "
+                    "admin, which ADMINS names"
+                )
+            roles[role] = members
+        return tuple(roles.items())
 
     @field_validator("teams_sensitivity_label")
     @classmethod
@@ -188,9 +218,29 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not a folder; make it, or unset TOOLS_DIR")
         return value
 
+    @field_validator("knowledge_dir")
+    @classmethod
+    def _existing_documents(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is not a folder; make it, or unset KNOWLEDGE_DIR")
+        return value
+
+    @field_validator("knowledge_index")
+    @classmethod
+    def _place_for_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
+            raise ValueError(f"{value} must be a file (it is made) in a folder that is there")
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = [*self._channel_problems(), *self._agent_problems(), *self._retention_problems()]
+        problems = [
+            *self._channel_problems(),
+            *self._database_problems(),
+            *self._agent_problems(),
+            *self._tickets_problems(),
+            *self._retention_problems(),
+        ]
         if problems:
             raise SettingsError(problems)
         return self
@@ -224,6 +274,21 @@ class Settings(BaseSettings):
                 f"or unset it for {', '.join(DEFAULT_SERVICE_HOSTS)}."
             )
         return problems
+
+    def _database_problems(self) -> list[str]:
+        if self.database_auth == "password":
+            return []
+        url = urlsplit(self.database_url)
+        if url.scheme != "postgresql+asyncpg":
+            return ["DATABASE_AUTH is entra, but DATABASE_URL names a file: name a PostgreSQL server, or unset it."]
+        query = {part.split("=")[0] for part in url.query.split("&")}
+        if url.username and not url.password and not query & {"password", "ssl", "sslmode"}:
+            return []
+        return [
+            "DATABASE_AUTH is entra, so DATABASE_URL must be postgresql+asyncpg://USER@HOST/NAME: USER is the "
+            "identity's name as the server knows it. Leave out the password and ssl: a token and checked TLS take "
+            "their place."
+        ]
 
     def _agent_problems(self) -> list[str]:
         match self.agent_backend:
@@ -262,6 +327,23 @@ class Settings(BaseSettings):
             )
         return problems
 
+    def _tickets_problems(self) -> list[str]:
+        needed = {
+            "github": {"tickets_address": "https://api.github.com/repos/OWNER/NAME", "tickets_token": "a token"},
+            "jira": {
+                "tickets_address": "https://NAME.atlassian.net/rest/api/2",
+                "tickets_project": "the project's key",
+                "tickets_user": "the account's e-mail address",
+                "tickets_token": "an API token",
+            },
+        }.get(self.tickets, {})
+        given = {name: str(getattr(self, name)) for name in needed}
+        return [
+            f"{name.upper()} is not set: TICKETS={self.tickets} needs it, such as {example}."
+            for name, example in needed.items()
+            if not given[name]
+        ]
+
     def _retention_problems(self) -> list[str]:
         if not self.retention_days or self.retention_days >= self.thread_idle_days:
             return []
@@ -275,6 +357,21 @@ class Settings(BaseSettings):
         """The hosts that the bot's token may go to: those of the cloud, unless others are named."""
         named = self.allowed_service_hosts != DEFAULT_SERVICE_HOSTS
         return self.allowed_service_hosts if named else SERVICE_HOSTS[self.microsoft_cloud]
+
+    @property
+    def for_tools(self) -> dict[str, str]:
+        """What the shipped tools are told, by variables' names. Where nobody chose, only a rehearsal has tickets."""
+        chosen = self.tickets or ("records" if self.agent_backend == "rehearsal" else "off")
+        return {
+            "DATABASE_URL": self.database_url,
+            "KNOWLEDGE_DIR": str(self.knowledge_dir or ""),
+            "KNOWLEDGE_INDEX": str(self.knowledge_index or ""),
+            "TICKETS": chosen,
+            "TICKETS_ADDRESS": self.tickets_address,
+            "TICKETS_PROJECT": self.tickets_project,
+            "TICKETS_USER": self.tickets_user,
+            "TICKETS_TOKEN": self.tickets_token.get_secret_value(),
+        }
 
     @property
     def local(self) -> bool:

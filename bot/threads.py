@@ -157,6 +157,17 @@ class Threads:
             lane = await self._store.lane(turn.lane)
             turn.thread = lane.thread if lane else None
 
+    async def of_run(self, turn: Turn) -> Thread | None:
+        """The thread that the turn's run was begun in: after "start over" it is not the lane's any more."""
+        run = turn.saved("run")
+        if not run or self._under_way(turn):
+            return turn.thread
+        for thread in reversed(await self._store.chain(turn.lane)):
+            here = (thread.backend, thread.project) == (self._agent.backend, self._agent.project)
+            if here and thread.remote_id == run["thread"]:
+                return thread
+        return None
+
     def _under_way(self, turn: Turn) -> bool:
         """Never under a run: a turn that was taken up again goes on in the thread it began in."""
         run = turn.saved("run")

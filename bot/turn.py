@@ -25,6 +25,7 @@ from bot.errors import (
 )
 from bot.events import Delivered, Emit
 from bot.lease import Turn
+from bot.offers_below import WAITING, with_offers
 from bot.ports import Channel, Clock, Store, Toolbox
 from bot.reply import shared_out, split, with_sources
 from bot.runs import Question, Runs, RunStuck
@@ -32,6 +33,7 @@ from bot.texts import Texts
 from bot.threads import Threads, near_limit
 from bot.types import (
     MOST_WAITING,
+    TOOLS,
     Citation,
     Command,
     Control,
@@ -85,6 +87,7 @@ class Turns:
             await self._deliver(turn)  # of a turn that is taken up again, what was not yet delivered
             return await self._ending(turn)
         except DeliveryRefused as refused:
+            await self._end_what_runs(turn)  # a question about a tool, and not the answer, may be what is refused
             return Ending(Ended.DEAD, turn.steps, error=f"not delivered: {refused}")
         except Interrupted as why:
             await self._end_what_runs(turn)
@@ -212,6 +215,7 @@ class Turns:
             except (RunFailed, RequestRefused, DeadlinePassed) as failure:
                 await self._apologise(turn, failure)
                 return await self._deliver(turn)
+            finished = await self._with_tool_files(turn, finished)
             text = await self._with_notes(turn, finished, left, channel)
             use = ThreadUse(thread.id, messages=2, prompt_tokens=finished.usage.last_prompt)
             turn.note("tokens", {"prompt": finished.usage.prompt, "completion": finished.usage.completion})
@@ -250,6 +254,14 @@ class Turns:
                 await self.threads.unusable(turn, ThreadReason.TOKENS)
         raise AssertionError("unreachable")
 
+    async def _with_tool_files(self, turn: Turn, finished: Finished) -> Finished:
+        """The answer with the files that tools made for the person beside the agent's own."""
+        run: JsonObject = turn.saved("run") or {}
+        if not (run.get("round") or run.get("carries")):
+            return finished
+        files = (*finished.reply.files, *await self.store.tool_files.of(turn.id))
+        return replace(finished, reply=replace(finished.reply, files=files))
+
     async def _with_notes(self, turn: Turn, finished: Finished, left: Brought, channel: Channel) -> str:
         """The answer, with what the person must know about how it came about, in lines below it."""
         reply = finished.reply
@@ -262,9 +274,7 @@ class Turns:
             notes.append(self.texts.attachments_not_given(left.refused))
         if left.missing:
             notes.append(self.texts.attachments_not_fetched(left.missing))
-        unknown = await self._effects_unknown(turn)
-        if unknown:
-            notes.append(self.texts.effect_unknown(unknown))
+        notes += await self._about_tools(turn)
         opened = turn.saved("opened")
         if opened:
             notes.append(self._thread_note(ThreadReason(opened["reason"]), opened["carried"]))
@@ -318,19 +328,24 @@ class Turns:
             "rounds": self.texts.too_many_rounds(reference),
             "content_filter": self.texts.content_filter(reference),
         }
-        lines = [words.get(code, self.texts.apology(reference))]
-        unknown = await self._effects_unknown(turn)
-        if unknown:
-            lines.append(self.texts.effect_unknown(unknown))
+        lines = [words.get(code, self.texts.apology(reference)), *await self._about_tools(turn)]
         # the thread holds the question all the same
         use = ThreadUse(turn.thread.id, messages=1, prompt_tokens=0) if turn.thread else None
         await self._will_say(turn, "\n\n".join(lines), Ended.APOLOGY, error=code or "refused", use=use)
 
-    async def _effects_unknown(self, turn: Turn) -> list[str]:
-        return [row.name for row in await self.store.tool_calls.rows(turn.id) if row.state == "unknown"]
+    async def _about_tools(self, turn: Turn) -> list[str]:
+        """What the person must know of the turn's calls, whatever the agent says of them."""
+        rows = await self.store.tool_calls.rows(turn.id)
+        unknown = [row.name for row in rows if row.state == "unknown"]
+        late = [row.name for row in rows if row.error == "expired"]
+        return [
+            *([self.texts.effect_unknown(unknown)] if unknown else []),
+            *([self.texts.not_approved_in_time(late)] if late else []),
+        ]
 
     async def _end_what_runs(self, turn: Turn) -> None:
         """A turn that ends early leaves no run behind, also none that an earlier life of it began."""
+        turn.thread = await self.threads.of_run(turn)
         if turn.thread is None:
             return
         try:
@@ -388,14 +403,15 @@ class Turns:
         by_agent = bool(turn.saved("by_agent"))
         citations = [Citation(**one) for one in turn.saved("text:citations") or ()]
         shares = shared_out(words, citations)
-        parts: list[Part | RemoteFile] = [
-            Part(text, by_agent, citations=share) for text, share in zip(words, shares, strict=True)
-        ]
-        return parts + [RemoteFile(**one) for one in turn.saved("text:files") or ()]
+        said = [Part(text, by_agent, citations=share) for text, share in zip(words, shares, strict=True)]
+        ended, by_admin = Ended(turn.saved("ending")), bool(turn.effect.get("by_admin"))
+        said = with_offers(said, turn.message.kind, turn.control, ended, by_admin=by_admin)
+        return [*said, *(RemoteFile(**one) for one in turn.saved("text:files") or ())]
 
     async def _downloaded(self, file: RemoteFile) -> Part:
         try:
-            data = await self.runs.agent.download(file)
+            source = self.store.tool_files.content if file.container == TOOLS else self.runs.agent.download
+            data = await source(file)
         except RequestRefused:
             return Part(self.texts.file_gone(file.name))
         return Part("", by_agent=True, file=File(file.name, file.content_type, data), remote=file)
@@ -408,6 +424,6 @@ class Turns:
         try:
             await turn.may_speak(channel.send_timeout)
             await turn.save(kept_said=True)
-            await channel.send(turn.message.address, Part(words))
+            await channel.send(turn.message.address, Part(words, controls=WAITING))
         except (DeliveryRefused, ServiceUnavailable, OperatorError, Interrupted):
             log.warning("turn %s: could not say that its message is kept", turn.reference)

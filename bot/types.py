@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Json = Any
 """A value that survives `json.dumps` and `json.loads` unchanged."""
@@ -260,6 +262,18 @@ class ToolSpec:
     source: str = ""
     approve: bool = False
     """A person is to agree before a call; the toolbox says before which."""
+    roles: tuple[str, ...] = ()
+    """Only people with one of these may use it; empty: everyone. Agents are told of it whoever asks."""
+    hidden: bool = False
+    """People are not told of it by "tools"."""
+    secrets: tuple[str, ...] = ()
+    """The variables of the environment that it cannot work without."""
+    at_once: int = 0
+    """How many calls of it may run at the same time in one process; 0: as many as of any tool."""
+
+    def is_for(self, roles: Collection[str]) -> bool:
+        """Whether somebody with these roles may use it."""
+        return not self.roles or any(role in roles for role in self.roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +332,109 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """What a tool keeps under a key: any JSON. `at` is when it was put last, in seconds since the epoch."""
+
+    key: str
+    value: Json
+    at: float
+
+
+_COLLECTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LONGEST_KEY = 200
+LARGEST_VALUE = 64 * 1024
+"""Bytes of one value as JSON."""
+MOST_LISTED = 1_000
+
+
+class Records(Protocol):
+    """What tools keep, by collection ("tickets") and key ("T-118"): JSON of at most 64 KB each.
+
+    A collection's name has 1 to 64 letters, digits, `_`, `-` or `.`; a key has 1 to 200 characters. All methods may
+    raise `ServiceUnavailable` (the database is away) and `ValueError` (a name, a key or a value that is none).
+    """
+
+    async def put(self, collection: str, key: str, value: Json, *, new: bool = False, was: Json = None) -> bool:
+        """Keep the value in the place of an earlier one; whether it was kept.
+
+        `new`: only where there is none under this key. `was`: only where the one that is there still equals this, so
+        that of two who change it at the same time one is told. None is no value: it is what is not there.
+        """
+        ...
+
+    async def get(self, collection: str, key: str) -> Json:
+        """The value; None where there is none."""
+        ...
+
+    async def list(
+        self, collection: str, *, prefix: str = "", after: str = "", most: int = 100, newest: bool = False
+    ) -> Sequence[Record]:
+        """At most `most` (1 to 1,000) of a collection whose keys begin with `prefix`, in the order of their keys.
+
+        `after`: only those whose keys come behind this one, for the next page. `newest`: the last put first instead.
+        """
+        ...
+
+    async def delete(self, collection: str, key: str) -> bool:
+        """Let go of it; False where there was none."""
+        ...
+
+
+class NoRecords:
+    """The `Records` of a caller who has none: nothing is kept."""
+
+    async def put(self, collection: str, key: str, value: Json, *, new: bool = False, was: Json = None) -> bool:
+        """See `Records.put`."""
+        return False
+
+    async def get(self, collection: str, key: str) -> Json:
+        """See `Records.get`."""
+        return None
+
+    async def list(
+        self, collection: str, *, prefix: str = "", after: str = "", most: int = 100, newest: bool = False
+    ) -> Sequence[Record]:
+        """See `Records.list`."""
+        return ()
+
+    async def delete(self, collection: str, key: str) -> bool:
+        """See `Records.delete`."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Something said in an earlier thread.
+
+    `at`: when that thread was last used, in seconds since the epoch; it was said then or before.
+    """
+
+    role: Literal["user", "assistant"]
+    text: str = field(repr=False)
+    at: float
+
+
+def _silent(words: str) -> None:
+    """The progress of a call that nobody watches."""
+
+
+async def _nobody_to_ask(words: str) -> bool:
+    return False
+
+
+async def _nothing_earlier(most: int) -> Sequence[Earlier]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a tool runs. `key` is the same when the same call is made again (`repeated`)."""
+    """On whose behalf a tool runs. `key` is the same when the same call is made again (`repeated`).
+
+    `roles` are what the person may use tools as. `records` are the organisation's (the tenant's), `own` the person's.
+    `progress` shows a few words in the chat while the tool runs, and never fails. `earlier` gives at most so many
+    entries of the earlier threads of this conversation since the last "start over", newest first. `ask` puts a question
+    to the person while the tool runs, and waits a little: whether they agreed.
+    """
 
     person: Person
     tenant: str
@@ -327,15 +442,25 @@ class Caller:
     reference: str
     key: str
     repeated: bool = False
+    roles: frozenset[str] = frozenset()
+    records: Records = field(default_factory=NoRecords, repr=False, compare=False)
+    own: Records = field(default_factory=NoRecords, repr=False, compare=False)
+    progress: Callable[[str], None] = field(default=_silent, repr=False, compare=False)
+    earlier: Callable[[int], Awaitable[Sequence[Earlier]]] = field(default=_nothing_earlier, repr=False, compare=False)
+    ask: Callable[[str], Awaitable[bool]] = field(default=_nobody_to_ask, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """What is given back to the agent for one call. `error` names the kind of failure, None if it worked."""
+    """What is given back to the agent for one call. `error` names the kind of failure, None if it worked.
+
+    `files` are for the person: they come with the answer.
+    """
 
     call_id: str
     output: str
     error: str | None = None
+    files: tuple[File, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +554,10 @@ class Citation:
     quote: str = ""
 
 
+TOOLS = "our tools"
+"""The container of files that tools of ours made: they lie in our own store."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file or an image that the agent made, where it lies: `id` at the service, in `container` where there is one."""
@@ -514,6 +643,51 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class CallNote:
+    """What the audit keeps of a call beside its outcome: who has the tool called, where it is from, with what.
+
+    `sizes`: for each argument that the tool's schema names, the bytes of its value as JSON in UTF-8; `size`: those of
+    all that was sent. `arguments`: the values, without secrets, only where AUDIT_ARGUMENTS wants them kept.
+    """
+
+    channel: str = ""
+    tenant: str = ""
+    person: str = ""
+    lane: str = ""
+    source: str = ""
+    size: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+    arguments: JsonObject | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFailures:
+    """How often a tool failed in one way since `first`, and `last`; `references` of the newest ones."""
+
+    tool: str
+    error: str
+    count: int
+    first: float
+    last: float
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedCall:
+    """A tool call as the audit has it. Without a turn it was made at the command line; without an end it has none."""
+
+    at: float
+    tool: str
+    call_id: str
+    note: CallNote
+    turn: int | None = None
+    seconds: float | None = None
+    output_size: int | None = None
+    error: str | None = None
+    decider: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolRow:
     """A tool call as the store keeps it: committed as `started` before the call, `done` with its output.
 
@@ -531,6 +705,8 @@ class ToolRow:
     error: str | None = None
     started_at: float = 0.0
     finished_at: float | None = None
+    note: CallNote = field(default_factory=CallNote)
+    """Written to the audit with the row; not read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +714,7 @@ class Entry:
     """One accepted message on its way into the inbox. `joins`: may become one turn with its neighbours.
 
     `shared`: its lane belongs to a group and not to the person. `redo`: if it revises a message that is answered, or
-    being answered, it is asked again; else the person is told that it came too late.
+    being answered, it is asked again; else the person is told that it came too late. `admin`: an admin said it.
     """
 
     message: Message
@@ -547,6 +723,7 @@ class Entry:
     joins: bool = True
     shared: bool = False
     redo: bool = False
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -596,7 +773,7 @@ class Act:
 
 
 class Decision(StrEnum):
-    """What "approve" or "decline" came to. OVER: it was decided before, or too late; NOTHING: nothing waits."""
+    """What "approve" or "decline" came to. OVER: it was decided before, or too late; NOTHING: no such question."""
 
     APPROVED = "approved"
     DECLINED = "declined"
@@ -627,6 +804,7 @@ class Approval:
     delivered: str | None = None
     nudged: bool = False
     decider: str = ""
+    """The name of who decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -805,6 +983,33 @@ def storable(text: str) -> str:
     """Text from outside as every database and encoder takes it: no NUL, no half of a surrogate pair."""
     whole = text.replace("\0", "")
     return whole if whole.isascii() else whole.encode("utf-8", "replace").decode("utf-8")
+
+
+def check_place(collection: str, key: str) -> None:
+    """Whether a record may lie there.
+
+    Raises:
+        ValueError: it may not, and why.
+    """
+    if not _COLLECTION.fullmatch(collection):
+        raise ValueError("a collection's name must be 1 to 64 letters, digits, _, - or .")
+    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
+        raise ValueError(f"a key must be 1 to {LONGEST_KEY} characters, and all of them visible")
+
+
+def plain_value(value: Json) -> Json:
+    """A record's value as it will be read.
+
+    Raises:
+        ValueError: it is None, no JSON, or too large.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("a value must be JSON: text, numbers, true, false, lists and objects of them") from None
+    if value is None or len(text) > LARGEST_VALUE:
+        raise ValueError(f"a value must be something, and at most {LARGEST_VALUE} bytes as JSON; keep it in parts")
+    return json.loads(text)
 
 
 def without_none(values: Mapping[str, Json]) -> JsonObject:

@@ -1,19 +1,30 @@
-"""What holds for every test: Hypothesis' profile, and the last lines, which say what was skipped and its cure."""
+"""What holds for every test: Hypothesis' profile, what is made once, and the last lines, which say what was skipped
+and its cure.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Generator
 
+import httpcore2
 import pytest
 from hypothesis import settings
+
+from tests.databases import copied_tables, database_url, empty_database_url, postgresql
+
+__all__ = ["copied_tables", "database_url", "empty_database_url", "postgresql"]
 
 # No deadline: what is slow on a busy machine is not wrong. In CI the same examples each time: what fails there
 # is the change's.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# Each HTTP client reads the machine's authorities anew, 30 ms of work; here they are the same for all.
+httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
 
 CURES = {"Chromium": "apt-get install chromium", "PostgreSQL": "apt-get install postgresql"}
 """For a reason that names the thing but not how to get it."""

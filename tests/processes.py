@@ -15,35 +15,60 @@ from typing import Any
 
 import aiohttp
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import forked
+from tests.forked import Forked
 
-
+ROOT = forked.ROOT
 LOG = "serve.log"
+Process = asyncio.subprocess.Process | Forked
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """What the process sees: nothing of the tests' own settings, and a database in the folder."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     database = f"sqlite+aiosqlite:///{folder / 'bot.db'}"
-    return kept | {"PYTHONPATH": str(ROOT), "DATABASE_URL": database, "PORT": "0", "COLUMNS": "200"} | variables
+    usual = {"PYTHONPATH": str(ROOT), "DATABASE_URL": database, "PORT": "0", "COLUMNS": forked.COLUMNS}
+    return kept | usual | variables
 
 
-async def command(folder: Path, *arguments: str, given: str = "", **variables: str) -> tuple[int, str, str]:
-    """Run `python -m bot ...` to its end; exit code, output, errors."""
+async def started(
+    folder: Path,
+    *arguments: str,
+    module: str = "bot",
+    given: str = "",
+    log: int | None = None,
+    fresh: bool = False,
+    **variables: str,
+) -> Process:
+    """`python -m bot ...`, forked from one process that has its modules loaded; a `fresh` one loads them itself."""
+    environ = environment(folder, **variables)
+    if forked.POSSIBLE and not fresh:
+        return await forked.start(module, *arguments, cwd=folder, env=environ, given=given.encode(), stderr=log)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bot",
+        module,
         *arguments,
         cwd=folder,
-        env=environment(folder, **variables),
+        env=environ,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE if log is None else log,
     )
+    assert process.stdin is not None
+    process.stdin.write(given.encode())
+    process.stdin.close()
+    return process
+
+
+async def command(
+    folder: Path, *arguments: str, given: str = "", fresh: bool = False, **variables: str
+) -> tuple[int, str, str]:
+    """Run `python -m bot ...` to its end; exit code, output, errors. See `started`."""
+    process = await started(folder, *arguments, given=given, fresh=fresh, **variables)
     try:
         async with asyncio.timeout(60):
-            out, err = await process.communicate(given.encode())
+            out, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
@@ -54,7 +79,7 @@ async def command(folder: Path, *arguments: str, given: str = "", **variables: s
 class Served:
     """A running `serve`, spoken to as the local page does."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     address: str
     greeting: list[str]
     session: aiohttp.ClientSession
@@ -90,20 +115,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, **variables: str) -> AsyncGenerator[Served]:
-    """`python -m bot serve` on a free port; its log is a file in the folder."""
-    log = (folder / LOG).open("ab")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        "serve",
-        cwd=folder,
-        env=environment(folder, **variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=log,
-    )
-    log.close()
+async def served(folder: Path, *, fresh: bool = False, **variables: str) -> AsyncGenerator[Served]:
+    """`python -m bot serve` on a free port; its log is a file in the folder. See `started`."""
+    with (folder / LOG).open("ab") as log:
+        process = await started(folder, "serve", log=log.fileno(), fresh=fresh, **variables)
     assert process.stdout is not None
     try:
         greeting: list[str] = []

@@ -30,8 +30,10 @@ def environment(server: FoundryServer, backend: str = "foundry") -> dict[str, st
     return {"AGENT_BACKEND": backend, "PROJECT_ENDPOINT": server.endpoint, **named}
 
 
-async def agent(folder: Path, server: FoundryServer, *words: str, backend: str = "foundry") -> tuple[int, str, str]:
-    return await command(folder, "agent", *words, **environment(server, backend))
+async def agent(
+    folder: Path, server: FoundryServer, *words: str, backend: str = "foundry", fresh: bool = False
+) -> tuple[int, str, str]:
+    return await command(folder, "agent", *words, fresh=fresh, **environment(server, backend))
 
 
 def write(file: Path, text: str) -> None:
@@ -63,7 +65,7 @@ async def test_from_nothing_to_differences(here: Any, tmp_path: Path, server: Fo
     assert (await here(cli._show()))[1].startswith("There is no agent keeper yet: python -m bot agent push makes it.\n")
     code, out = await here(cli._diff())
     assert (code, out.startswith("There is no agent keeper yet.\n+ model\n    +gpt-4o\n+ instructions\n")) == (1, True)
-    changes = "+ model, + instructions, + tool calculate, + tool current_time"
+    changes = "+ model, + instructions, + tool calculate, + tool current_time, + tool search_earlier"
     assert await here(cli._push(True)) == (0, f"Would make the agent keeper: {changes}\n")
     assert "keeper" not in server.project.agents
     assert await agent(tmp_path, server, "push") == (0, f"Version 1 of keeper made: {changes}\n", "")
@@ -79,6 +81,7 @@ async def test_from_nothing_to_differences(here: Any, tmp_path: Path, server: Fo
     assert [line.split()[1:4] for line in out.splitlines() if "│" in line] == [
         ["calculate", "│", "differs:"],
         ["current_time", "│", "in"],
+        ["search_earlier", "│", "in"],
     ]
     changes = "~ instructions, ~ tool calculate"
     assert await here(cli._push(True)) == (0, f"Would change keeper (version 1): {changes}\n")
@@ -110,7 +113,7 @@ async def test_the_rehearsal_agent_has_nothing_to_push(words: tuple[str, ...], t
 
 async def test_failures_are_told_without_a_trace(tmp_path: Path, server: FoundryServer) -> None:
     server.inject(Fault("permission_denied"))
-    code, out, err = await agent(tmp_path, server, "show")
+    code, out, err = await agent(tmp_path, server, "show", fresh=True)
     assert (code, out, "Foundry User" in err, "Traceback" in err) == (2, "", True, False)
     await server.stop()
     code, out, err = await agent(tmp_path, server, "diff")
@@ -126,7 +129,7 @@ async def test_serve_refuses_an_agent_that_does_not_know_its_tools(tmp_path: Pat
     server.add_agent("keeper")
     code, out, err = await command(tmp_path, "serve", **environment(server))
     (line,) = [line for line in err.splitlines() if not line.startswith("{")]
-    lacks = "the agent keeper lacks the tools calculate, current_time"
+    lacks = "the agent keeper lacks the tools calculate, current_time, search_earlier"
     assert (code, out, line) == (2, "", f"Not started: {lacks}; run: python -m bot agent push")
     code, out, err = await agent(tmp_path, server, "push")
     assert code == 0, err

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.clock import SystemClock
 from bot.store import open_store
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.failpoints import Failpoints, Overlay
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import FakeToolbox, FastClock, RecordingChannel, message, open_world
@@ -106,7 +105,7 @@ async def killed_at(url: str, number: int) -> tuple[Outside, str]:
 @pytest.mark.invariant("I5")
 @pytest.mark.invariant("I6")
 @pytest.mark.invariant("I9")
-async def test_killed_anywhere_a_turn_is_answered_once(database_url: str, tmp_path: Path) -> None:  # noqa: F811
+async def test_killed_anywhere_a_turn_is_answered_once(database_url: str, tmp_path: Path) -> None:
     names = await all_points(tmp_path)
     assert len(names) > 40
     for number in range(len(names)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -13,8 +12,7 @@ import pytest
 
 from adapters.discovery import Loaded, load
 from tests.contracts.toolbox import CALLER, SECRET, call
-
-OWN = ["calculate", "current_time"]
+from tests.packages import Install, installer
 
 ROLL = '''
 from adapters import tool
@@ -54,7 +52,7 @@ def named(name: str) -> str:
 
 def names(loaded: Loaded) -> list[str]:
     """What is offered beside our own tools."""
-    return [spec.name for spec in loaded.toolbox.specs() if spec.name not in OWN]
+    return [spec.name for spec in loaded.toolbox.specs() if not spec.source.startswith("tools/")]
 
 
 # -- files --------------------------------------------------------------------------------------------------
@@ -62,8 +60,9 @@ def names(loaded: Loaded) -> list[str]:
 
 async def test_our_own_tools_are_found_and_answer():
     loaded = load()
-    assert [spec.name for spec in loaded.toolbox.specs()] == OWN
-    assert [spec.source for spec in loaded.toolbox.specs()] == ["tools/calculator.py", "tools/clock.py"]
+    sources = {spec.name: spec.source for spec in loaded.toolbox.specs()}
+    assert (sources["calculate"], sources["current_time"]) == ("tools/calculator.py", "tools/clock.py")
+    assert list(sources) == sorted(sources)
     assert loaded.problems == []
     async with loaded.toolbox as toolbox:
         assert (await toolbox.call(call("calculate", expression="6 * 7"), CALLER)).output == "42"
@@ -76,7 +75,7 @@ async def test_a_file_in_a_folder_of_one_s_own_is_a_tool(folder: Path):
     write(folder, dice=ROLL)
     loaded = load(folder)
     assert loaded.problems == []
-    assert [(spec.name, spec.source) for spec in loaded.toolbox.specs()][-1] == ("roll", "mytools/dice.py")
+    assert [spec.name for spec in loaded.toolbox.specs() if spec.source == "mytools/dice.py"] == ["roll"]
     assert (await loaded.toolbox.call(call("roll", sides=8), CALLER)).output == "8"
 
 
@@ -217,7 +216,8 @@ def test_a_function_that_is_no_tool_is_named_and_the_others_of_its_file_load(fol
 def test_of_two_tools_with_one_name_neither_is_offered_and_both_are_named(folder: Path):
     write(folder, a=named("same"), b=named("same"), c=named("calculate"), d=named("other"))
     loaded = load(folder)
-    assert [spec.name for spec in loaded.toolbox.specs()] == ["current_time", "other"]
+    assert names(loaded) == ["other"]
+    assert "calculate" not in [spec.name for spec in loaded.toolbox.specs()]
     first, second = sorted(loaded.problems)
     assert first.startswith("calculate is left out: tools/calculator.py and mytools/c.py")
     assert second.startswith("same is left out: mytools/a.py and mytools/b.py")
@@ -226,7 +226,7 @@ def test_of_two_tools_with_one_name_neither_is_offered_and_both_are_named(folder
 def test_a_folder_that_is_our_own_is_read_once():
     loaded = load(Path(__file__).parent.parent / "tools")
     assert (names(loaded), loaded.problems) == ([], [])
-    assert len(loaded.toolbox.specs()) == len(OWN)
+    assert len(loaded.toolbox.specs()) == len(load().toolbox.specs())
 
 
 def test_the_order_is_fixed_and_loading_again_finds_the_same(folder: Path):
@@ -244,24 +244,10 @@ def test_loading_has_no_effect_of_its_own(folder: Path):
 
 # -- installed packages -------------------------------------------------------------------------------------
 
-Install = Callable[..., None]
-
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    def _install(package: str, points: dict[str, str], **modules: str) -> None:
-        """Put down what an installer does: modules, and the description of the package beside them."""
-        site = tmp_path / f"site-{package}"
-        site.mkdir()
-        write(site, **modules)
-        info = site / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"{name} = {value}" for name, value in points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[threadkeeper.tools]", *lines, ""]))
-        monkeypatch.syspath_prepend(site)  # before those that were installed earlier
-
-    return _install
+    return installer(tmp_path, monkeypatch)
 
 
 PLAIN = '''
@@ -408,14 +394,25 @@ def test_of_a_function_and_an_operation_with_one_name_neither_is_offered(folder:
 
 
 def test_more_tools_than_an_agent_takes_are_said_to_be(folder: Path):
-    write(folder, many="".join(named(f"t{number}").replace("from adapters import tool\n", "") for number in range(127)))
-    (folder / "many.py").write_text("from adapters import tool\n" + (folder / "many.py").read_text())
+    own = len(load().toolbox.specs())
+    text = "".join(named(f"t{number}").replace("from adapters import tool\n", "") for number in range(129 - own))
+    (folder / "many.py").write_text("from adapters import tool\n" + text)
     assert load(folder).problems == ["there are 129 tools, and an agent takes at most 128: it may refuse them all"]
 
 
-async def test_what_a_person_must_agree_to_is_left_out_while_nobody_can_be_asked(folder: Path):
-    document = DOCUMENT.replace("get:", "post:").replace('"get"', '"post"')
+def test_a_tool_whose_secret_is_missing_is_named_and_offered_all_the_same(folder: Path):
+    mark = '@tool(secrets=["CRM_TOKEN", "CRM_USER"])'
+    write(folder, dice=ROLL.replace("@tool", mark))
+    loaded = load(folder, {"CRM_USER": "ada"})
+    assert loaded.problems == ["mytools/dice.py: roll does not work yet: CRM_TOKEN must be set in the environment"]
+    assert names(loaded) == ["roll"]
+    assert load(folder, {"CRM_USER": "ada", "CRM_TOKEN": "x"}).problems == []
+
+
+async def test_an_operation_that_changes_something_is_offered_and_asked_about(folder: Path):
+    document = DOCUMENT.replace('"get"', '"post"')
     put(folder, crm__openapi__json=document, crm__openapi__toml=CHOSEN)
     loaded = load(folder)
-    assert [spec.name for spec in loaded.toolbox.specs() if "crm" in spec.source] == []
-    assert any("is left out: it changes things" in problem for problem in loaded.problems)
+    assert (names(loaded), loaded.problems) == (["look"], [])
+    assert loaded.toolbox.approval(call("look")) == {}
+    assert loaded.toolbox.approval(call("look", more=1)) is None  # it fails by itself

@@ -21,7 +21,6 @@ from bot.feedback import Opinions
 from bot.metrics import Metrics
 from bot.threads import thread_key
 from bot.types import Conversation, Feedback, KeptFeedback, Person, Told, reference_of
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.processes import command
 from tests.scripted import ScriptedAgent
 from tests.test_metrics import samples_of
@@ -32,7 +31,7 @@ CHAT = Conversation("test", "tenant", "chat-ada")
 
 
 @pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncGenerator[World]:  # noqa: F811
+async def world(tmp_path: Path, database_url: str) -> AsyncGenerator[World]:
     async with open_world(tmp_path, agent=ScriptedAgent(), database_url=database_url) as world:
         yield world
 
@@ -231,7 +230,7 @@ async def judged(tmp_path: Path) -> Path:
 
 
 async def test_list(judged: Path) -> None:
-    code, out, err = await command(judged, "feedback", "list")
+    code, out, err = await command(judged, "feedback", "list", fresh=True)
     assert (code, err) == (0, "")
     assert "HYPERLINK" in out
     assert "Ada" in out

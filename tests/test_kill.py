@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.databases import database_url, postgresql  # noqa: F401
-from tests.processes import ROOT, environment
+from tests.processes import Process, started
 
 POINTS = ("after inbox.put", "after tool_calls.ended", "before channel.send")
 TOOL = """
@@ -31,17 +30,11 @@ def note(key: str) -> str:
 
 
 @asynccontextmanager
-async def alive(folder: Path, **variables: str) -> AsyncGenerator[tuple[asyncio.subprocess.Process, str]]:
+async def alive(folder: Path, **variables: str) -> AsyncGenerator[tuple[Process, str]]:
     """The process, and its address."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.killable",
-        cwd=ROOT,
-        env=environment(folder, **variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    process = await started(folder, module="tests.killable", log=nowhere, **variables)
+    os.close(nowhere)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(30):
@@ -68,7 +61,7 @@ async def post(address: str, key: str) -> int | None:
 @pytest.mark.invariant("I4")
 @pytest.mark.invariant("I9")
 async def test_killed_for_good_it_answers_once_and_acts_once(
-    database_url: str,  # noqa: F811
+    database_url: str,
     tmp_path: Path,
     point: str,
 ):

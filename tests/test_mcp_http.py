@@ -6,13 +6,17 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from adapters import Adapter
+from adapters.mcp import McpAdapter
 from adapters.mcp_file import ServerFile, read
+from adapters.testing import AdapterContract
 from adapters.toolbox import Toolbox
 from tests.contracts.toolbox import CALLER, SECRET, ToolboxContract, call
 from tests.mcp_servers.fronts import Forgetful, elsewhere, fronted, garbled, nonsense
@@ -40,6 +44,24 @@ class TestOverHttp(ToolboxContract):
     async def toolbox(self, tmp_path: Path, port: int) -> AsyncIterator[Toolbox]:
         async with boxed(at(tmp_path, port, prefix="", tool=HANGS)) as (toolbox, _):
             yield toolbox
+
+
+class TestTheContract(AdapterContract):
+    """As it is published."""
+
+    works = ("echo", {"text": "hello"})
+    refused = ("echo", {"text": 7})
+    breaks = ("breaks", {})
+    hangs = ("hangs", {})
+    untold = SECRET
+
+    @pytest.fixture(autouse=True)
+    def _at_the_server(self, tmp_path: Path, port: int) -> None:
+        self.file = at(tmp_path, port, prefix="", tool=HANGS)
+
+    @asynccontextmanager
+    async def adapter(self) -> AsyncIterator[Adapter]:
+        yield McpAdapter([self.file])
 
 
 async def test_ten_calls_at_once_are_each_answered_under_their_own_id(tmp_path: Path, port: int):

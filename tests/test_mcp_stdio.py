@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from adapters.result import OUTPUT_LIMIT
 from adapters.toolbox import Toolbox
+from bot.types import Caller
 from tests.contracts.toolbox import CALLER, PATIENCE, SECRET, ToolboxContract, call
 from tests.mcp_servers.running import QUICK, boxed, notes, packaged, plain, until
 
@@ -63,15 +64,19 @@ async def test_ten_calls_at_once_are_each_answered_under_their_own_id(tmp_path: 
 
 async def test_what_a_result_holds_is_told_in_words(tmp_path: Path):
     async with boxed(plain(tmp_path)) as (toolbox, _):
-        shown = (await toolbox.call(call("plain_shows"), CALLER)).output
-        assert shown.splitlines() == [
+        shown = await toolbox.call(call("plain_shows"), CALLER)
+        assert shown.output.splitlines() == [
             "Here:",
-            "[an image (image/png, 12 KB), which cannot be shown]",
-            "[a sound (audio/wav, 3 bytes), which cannot be played]",
             "[note://1]",
             "a note",
-            "[a file (application/pdf, 6 bytes), which cannot be shown: file:///report.pdf]",
             "[a link: More, https://example.com/more]",
+            "[For the person, shown beside your answer: image-1.png (image/png, 12288 bytes), "
+            "sound-2.wav (audio/x-wav, 3 bytes), report.pdf (application/pdf, 6 bytes)]",
+        ]
+        assert [(file.name, len(file.data)) for file in shown.files] == [
+            ("image-1.png", 12288),
+            ("sound-2.wav", 3),
+            ("report.pdf", 6),
         ]
         assert (await toolbox.call(call("plain_data"), CALLER)).output == '{"open":3}'
         assert (await toolbox.call(call("plain_nothing"), CALLER)).output == "Done; there is no result."
@@ -89,15 +94,39 @@ async def test_the_call_s_key_goes_along(tmp_path: Path):
             assert meta == {"threadkeeper/idempotency-key": CALLER.key}
 
 
-async def test_a_question_to_the_person_is_declined_and_told(tmp_path: Path):
+async def test_a_question_is_put_to_the_person_and_no_is_told(tmp_path: Path):
+    heard: list[str] = []
+
+    def answering(word: bool) -> Caller:
+        async def ask(words: str) -> bool:
+            heard.append(words)
+            return word
+
+        return replace(CALLER, ask=ask)
+
     async with boxed(plain(tmp_path)) as (toolbox, _):
-        output = await toolbox.call(call("plain_asks"), CALLER)
-        said, note = output.output.splitlines()
-        assert (said, output.error) == ("deleted: decline", None)
-        assert note == '[The tool asked the person: "Really delete everything?". Nobody was asked; the answer was no.]'
+        output = await toolbox.call(call("plain_asks"), answering(True))
+        assert (output.output, output.error) == ("deleted: accept", None)
+        said, note = (await toolbox.call(call("plain_asks"), answering(False))).output.splitlines()
+        assert said == "deleted: decline"
+        assert note == '[The tool asked the person: "Really delete everything?". They did not agree.]'
+        assert [" ".join(one.split()) for one in heard] == ["Really delete everything?"] * 2
+        said, note = (await toolbox.call(call("plain_asks_more"), answering(True))).output.splitlines()
+        assert (said, len(heard)) == ("deleted: decline", 2)
+        assert "It could not be put to them" in note
         assert (await toolbox.call(call("plain_samples"), CALLER)).output == "refused"
         assert "asked" not in (await toolbox.call(call("plain_echo", text="x"), CALLER)).output
     assert 'capabilities ["elicitation"]' in notes(tmp_path)
+
+
+async def test_the_time_of_asking_is_not_the_tool_s(tmp_path: Path):
+    async def ask(words: str) -> bool:
+        await asyncio.sleep(0.6)
+        return True
+
+    async with boxed(plain(tmp_path, "timeout = 0.3")) as (toolbox, _):
+        output = await toolbox.call(call("plain_asks"), replace(CALLER, ask=ask))
+    assert (output.output, output.error) == ("deleted: accept", None)
 
 
 @pytest.mark.invariant("I13")
@@ -125,7 +154,7 @@ async def test_a_changed_list_is_seen_by_the_next_run_in_a_fixed_order(tmp_path:
     async with boxed(plain(tmp_path)) as (toolbox, _):
         before = [spec.name for spec in toolbox.specs()]
         assert before == sorted(before)
-        assert len(before) == 20  # of three pages
+        assert len(before) == 21  # of three pages
         await toolbox.call(call("plain_grows"), CALLER)
         await until("the change", lambda: "plain_added" in [spec.name for spec in toolbox.specs()])
         after = [spec.name for spec in toolbox.specs()]

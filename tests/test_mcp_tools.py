@@ -72,12 +72,12 @@ def test_names_are_such_as_agents_take():
     ]
 
 
-def test_a_hidden_one_and_one_beside_the_list_is_not_offered_and_one_to_approve_is_named():
+def test_a_hidden_one_and_one_beside_the_list_is_not_offered():
     options = {"a": ToolOptions(hidden=True), "b": ToolOptions(approve=True)}
     file = ServerFile("x", "s", Path(), "", command="x", tools=frozenset("abc"), options=options)
     offer = offered([tool(name) for name in "abcd"], file)
-    assert list(offer.tools) == ["c"]
-    assert offer.problems == ["b is left out: nobody can be asked for an approval yet"]
+    assert [(name, tool.spec.approve) for name, tool in offer.tools.items()] == [("b", True), ("c", False)]
+    assert offer.problems == []
 
 
 def test_a_name_of_the_file_that_the_server_does_not_know_is_named_with_the_nearest():

@@ -33,7 +33,6 @@ from bot.events import (
 from bot.metrics import Metrics
 from bot.store import open_store
 from bot.types import Finished, Reply, Stopped, Usage
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.scripted import ScriptedAgent
 from tests.world import GRACE, FakeToolbox, World, message, open_world
 
@@ -140,7 +139,7 @@ async def test_what_runs_and_what_waits(tmp_path: Path) -> None:
         assert seen['threadkeeper_messages_dropped_total{control="stop"}'] == 1
 
 
-async def test_the_oldest_that_waits(tmp_path: Path, database_url: str) -> None:  # noqa: F811
+async def test_the_oldest_that_waits(tmp_path: Path, database_url: str) -> None:
     async with open_world(tmp_path, database_url=database_url, start=False) as world:
         records = world.bot.store.records
         assert await records.oldest_waiting() == {}

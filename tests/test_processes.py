@@ -13,7 +13,7 @@ from tests.processes import command, served
 @pytest.mark.invariant("I1")
 @pytest.mark.invariant("I4")
 async def test_killed_and_started_again_it_goes_on_in_the_same_thread(tmp_path: Path):
-    async with served(tmp_path) as bot:
+    async with served(tmp_path, fresh=True) as bot:
         await bot.say("What's the current time in Tokyo and calculate 25 * 47?")
         state = await bot.shows("1175")
         assert "Asia/Tokyo" in str(state)
@@ -41,7 +41,7 @@ async def test_inbox_show_tells_what_became_of_a_message(tmp_path: Path):
     async with served(tmp_path) as bot:
         told = await bot.say("calculate 25 * 47")
         await bot.shows("1175")
-        code, out, _ = await command(tmp_path, "inbox", "show", told["reference"])
+        code, out, _ = await command(tmp_path, "inbox", "show", told["reference"], fresh=True)
         assert code == 0
         for words in (told["reference"], "done answered", "run_", "calculate", "delivered"):
             assert words in out
@@ -56,7 +56,7 @@ async def test_a_port_in_use_is_named(tmp_path: Path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, _, err = await command(tmp_path, "serve", PORT=str(port))
+        code, _, err = await command(tmp_path, "serve", fresh=True, PORT=str(port))
     assert code == 2
     assert f"Port {port} is in use" in err
     assert "Traceback" not in err
@@ -92,7 +92,7 @@ async def test_a_tool_file_that_does_not_import_is_named_and_skipped(tmp_path: P
         "from adapters import tool\n\n@tool\ndef roll(sides: int = 6) -> int:\n"
         '    """Roll one die."""\n    return sides\n'
     )
-    code, out, _ = await command(tmp_path, "tools", "list", TOOLS_DIR=str(folder))
+    code, out, _ = await command(tmp_path, "tools", "list", fresh=True, TOOLS_DIR=str(folder))
     assert code == 0
     assert "my_tools/broken.py" in out
     assert "ModuleNotFoundError at line 1" in out
@@ -105,7 +105,7 @@ async def test_a_tool_file_that_does_not_import_is_named_and_skipped(tmp_path: P
 
 
 async def test_chat_answers_what_is_piped_into_it(tmp_path: Path):
-    code, out, err = await command(tmp_path, "chat", given="calculate 25 * 47\n")
+    code, out, err = await command(tmp_path, "chat", given="calculate 25 * 47\n", fresh=True)
     assert (code, "1175" in out) == (0, True), err
     async with served(tmp_path) as bot:
         await bot.say("remember my code is 2208")

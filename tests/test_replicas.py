@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from bot.inbox import InboxLimits
 from bot.runs import RunLimits
-from tests.databases import execute, postgresql  # noqa: F401
+from tests.databases import postgresql_database
 from tests.failpoints import Failpoints, Killed
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import GRACE, RecordingChannel, World, message, open_world
@@ -24,11 +22,9 @@ ENDLESS = RunLimits(deadline=1e12)
 
 
 @pytest.fixture
-async def url(postgresql: str) -> AsyncGenerator[str]:  # noqa: F811
-    server, name = make_url(postgresql), f"t_{uuid.uuid4().hex}"
-    await execute(server, f"CREATE DATABASE {name}")
-    yield server.set(database=name).render_as_string(hide_password=False)
-    await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+async def url(postgresql: str) -> AsyncGenerator[str]:
+    async with postgresql_database(postgresql) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -30,6 +30,8 @@ MODULES = {
     "pyjwt": "jwt",
     "pyyaml": "yaml",
     "pytest-asyncio": "pytest_asyncio",
+    "tree-sitter": "tree_sitter",
+    "tree-sitter-bicep": "tree_sitter_bicep",
 }
 """The module of a package, where it has another name."""
 

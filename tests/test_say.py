@@ -260,10 +260,11 @@ async def test_another_content_type_is_refused(tmp_path: Path):
 async def test_beside_a_running_bot(tmp_path: Path):
     async with served(tmp_path) as bot:
         await bot.say("good morning")
-        code, out, err = await command(tmp_path, "say", "--to", "Alex", "--key", "k", "The printer works again.")
+        words = ("say", "--to", "Alex", "--key", "k", "The printer works again.")
+        code, out, err = await command(tmp_path, *words, fresh=True)
         assert (code, "Taken: " in out) == (0, True), err
         await bot.shows("The printer works again.")
-        code, out, _ = await command(tmp_path, "say", "--to", "Alex", "--key", "k", "The printer works again.")
+        code, out, _ = await command(tmp_path, *words)
         assert (code, "Taken before: " in out) == (0, True)
         code, _, err = await command(tmp_path, "say", "--to", "Sam", "Hello")
         assert (code, "Nobody of that id or name" in err) == (2, True)

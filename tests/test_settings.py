@@ -269,6 +269,27 @@ def test_no_problem_repeats_a_secret() -> None:
     assert not [problem for problem in found if "hunter2" in problem or "s3cret" in problem]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite+aiosqlite:///threadkeeper.db",
+        "postgresql+asyncpg://bot:s3cret@host/db",
+        "postgresql+asyncpg://host/db",
+        "postgresql+asyncpg://bot@host/db?ssl=disable",
+        "postgresql+asyncpg://bot@host/db?password=s3cret",
+    ],
+)
+def test_a_database_by_identity_has_a_user_and_no_password(url: str) -> None:
+    (problem,) = problems(database_url=url, database_auth="entra")
+    assert "DATABASE_AUTH is entra" in problem
+    assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://bot@host/db", "postgresql+asyncpg://bot@/db?host=/run/pg"])
+def test_a_database_by_identity(url: str) -> None:
+    assert load(database_url=url, database_auth="entra").database_auth == "entra"
+
+
 # -- what people read -----------------------------------------------------------------------------------------
 
 

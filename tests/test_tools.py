@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from adapters import ToolFailed
+from adapters import Person, ToolContext, ToolFailed
 from tools import clock
 from tools.calculator import FUNCTIONS, LONGEST, value_of
 from tools.clock import current_time, time_in
@@ -22,6 +22,10 @@ SUMMER = datetime(2026, 7, 1, 22, 5, tzinfo=UTC)
 WINTER = datetime(2026, 1, 9, 8, 0, tzinfo=UTC)
 QUICK = 2.0
 """Seconds: far above what any expression needs, far below what one that runs away takes."""
+
+
+def asker(time_zone: str = "") -> ToolContext:
+    return ToolContext(Person("ada", time_zone=time_zone), "t", "test", "7F3K-2Q", "1/1")
 
 
 # -- the clock ----------------------------------------------------------------------------------------------
@@ -62,7 +66,45 @@ def test_summer_time_is_known():
 
 def test_now_is_now():
     before = datetime.now(UTC)
-    assert current_time("UTC") in {time_in("UTC", before), time_in("UTC", datetime.now(UTC))}
+    assert current_time(asker(), "UTC") in {time_in("UTC", before), time_in("UTC", datetime.now(UTC))}
+
+
+@pytest.mark.parametrize(
+    ("own", "place", "zone"),
+    [
+        ("Europe/Berlin", "", "Europe/Berlin"),
+        ("Europe/Berlin", " ", "Europe/Berlin"),
+        ("Europe/Berlin", "Tokyo", "Asia/Tokyo"),
+        ("", "", "UTC"),
+        ("Pacific Standard Time (Mexico)", "", "UTC"),
+        ("\0", "", "UTC"),
+    ],
+)
+def test_without_a_place_it_is_the_person_s_own_time(own: str, place: str, zone: str):
+    assert f" in {zone} (" in current_time(asker(own), place)
+
+
+@pytest.mark.parametrize(
+    ("place", "zone"),
+    [
+        ("Austria", "Europe/Vienna"),
+        ("south korea", "Asia/Seoul"),
+        ("Kenya", "Africa/Nairobi"),
+        ("Germany", "Europe/Berlin"),
+        ("England", "Europe/London"),
+        ("China", "Asia/Shanghai"),
+    ],
+)
+def test_a_country_of_one_time_is_a_place(place: str, zone: str):
+    assert f" in {zone} (" in time_in(place, SUMMER)
+
+
+@pytest.mark.parametrize(
+    ("place", "zones"), [("USA", "America/New_York, .*America/Chicago"), ("Spain", "Europe/Madrid, Atlantic/Canary")]
+)
+def test_of_a_country_of_several_times_these_are_named(place: str, zones: str):
+    with pytest.raises(ToolFailed, match=f"There are several times in '{place}': {zones}"):
+        time_in(place, SUMMER)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +212,27 @@ def test_it_needs_no_zones_of_the_system():
         ("LOG10 100", "2"),
         ("ln(e)", "1"),
         ("log(8, 2)", "3"),
+        ("log2(8)", "3"),
         ("exp(0)", "1"),
+        ("sin(pi)", "0"),
+        ("cos(pi / 2)", "0"),
+        ("degrees(atan(1))", "45"),
+        ("asin(1) - acos(0)", "0"),
+        ("radians(180) - pi", "0"),
+        # a half goes away from zero, and a decimal is what it was written as
+        ("round(2.5)", "3"),
+        ("round(-2.5)", "-3"),
+        ("round(2.675, 2)", "2.68"),
+        ("round(25, -1)", "30"),
+        ("round(1.005 * 1000)", "1005"),
+        ("ceil(0.1 * 3 * 10)", "3"),
+        ("floor(-0.5)", "-1"),
+        ("0.3 // 0.1", "3"),
+        ("1 % 0.1", "0"),
+        ("5.5 % 2", "1.5"),
+        ("-5.5 % 2", "0.5"),
+        ("1e16 % 3", "1"),
+        ("1e300 % 7", str(float(10**300 % 7)).removesuffix(".0")),
         ("abs(-3)", "3"),
         ("floor(-1.5) + ceil(-1.5)", "-3"),
         ("round(3.14159, 2)", "3.14"),

@@ -15,10 +15,13 @@ ROOT = Path(__file__).parent.parent
 ORDER: list[set[str]] = [
     {"types", "texts", "pictures"},
     {"errors"},
+    {"findings"},
     {"events"},  # below the inbox, which emits them: docs/decisions/0002-events-below-the-inbox.md
     {"ports"},
     {"lease"},  # the turn in hand
-    {"rounds", "reply", "attached"},
+    {"past", "progress", "roles"},  # what a tool is lent
+    {"callers", "approvals"},
+    {"rounds", "reply", "offers_below", "attached"},
     {"inbox", "threads", "runs", "forgetting"},
     {"commands", "feedback"},
     {"admin", "say"},
@@ -28,6 +31,7 @@ ORDER: list[set[str]] = [
     {"backends"},  # loads agents by name
     {"bootstrap"},
     {"desk", "published", "moving", "retirement"},  # the commands beside a running bot
+    {"checks"},
     {"__main__"},
 ]
 """The files of bot/, lowest first. A file imports only files of lower rows."""
@@ -40,27 +44,32 @@ NARROWER = {
 }
 """Files that stand high in the order but need little."""
 
-NOUNS = {"types", "texts", "errors", "events", "ports", "reply", "settings", "pictures"}
+NOUNS = {"types", "texts", "errors", "events", "ports", "reply", "settings", "pictures", "findings"}
 FOLDERS = {
     "agents": NOUNS,
     "channels": NOUNS,
     "store": NOUNS,
     "web": NOUNS,
-    "cli": NOUNS | {"telemetry", "clock", "backends", "bootstrap", "desk", "published", "moving", "retirement", "say"},
+    "cli": NOUNS
+    | {"telemetry", "clock", "backends", "bootstrap", "desk", "published", "moving", "retirement", "say"}
+    | {"checks"},
 }
 """The folders of bot/ and the files that they import: nouns and questions, never what asks. cli stands above all."""
 
 ACROSS = {
     "bot.__main__": {"bot.cli"}
     | {f"bot.cli.{name}" for name in ("serve", "chat", "agent", "feedback", "inbox", "migrate", "threads", "tools")}
-    | {"bot.cli.say", "bot.cli.usage"},
+    | {"bot.cli.check", "bot.cli.say", "bot.cli.usage"},
     "bot.cli.chat": {"bot.channels.terminal"},  # the command is this channel
+    "bot.cli.tool_call": {"adapters.notes"},  # what it calls goes into the audit too
+    "bot.cli.tool_check": {"adapters.variables"},  # which secrets are there
 }
 """Imports of a folder from outside it. bootstrap loads folders by name, so that only the chosen ones cost."""
 
 THIRD_PARTY: dict[str, set[str]] = {
     "anyio": {"adapters/mcp_process.py", "adapters/mcp_server.py"},  # what mcp is built on
-    "aiohttp": {"bot/channels/", "bot/agents/", "bot/web/", "bot/cli/serve.py", "adapters/http_guard.py"},
+    "aiohttp": {"bot/channels/", "bot/agents/", "bot/web/", "bot/cli/serve.py", "adapters/http_guard.py"}
+    | {"adapters/context.py", "adapters/session.py"},
     "alembic": {"bot/store/"},
     "azure.ai.agents": {
         "bot/agents/foundry_classic.py",
@@ -71,9 +80,14 @@ THIRD_PARTY: dict[str, set[str]] = {
         "bot/agents/classic_definition.py",
     },
     "azure.ai.projects": {"bot/agents/foundry.py", "bot/agents/foundry_definition.py", "bot/agents/project.py"},
-    "azure.core": {"bot/agents/", "bot/channels/bot_token.py"},
-    "azure.identity": {"bot/agents/azure.py", "bot/channels/bot_token.py"},
-    "botbuilder": {"bot/channels/botframework.py", "bot/channels/teams_chat.py", "bot/channels/teams_entities.py"},
+    "azure.core": {"bot/agents/", "bot/channels/bot_token.py", "bot/store/entra.py"},
+    "azure.identity": {"bot/agents/azure.py", "bot/channels/bot_token.py", "bot/store/entra.py"},
+    "botbuilder": {
+        "bot/channels/botframework.py",
+        "bot/channels/teams_chat.py",
+        "bot/channels/teams_entities.py",
+        "bot/channels/teams_messages.py",
+    },
     "botframework": {"bot/channels/botframework.py"},
     "cachetools": {"bot/channels/botframework.py", "bot/channels/pace.py", "bot/agents/"},
     "cryptography": {"bot/channels/signing_keys.py"},
@@ -97,6 +111,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "jsonschema": {"adapters/mcp_tool.py"},
     "openai": {"bot/agents/"},
     "prometheus_client": {"bot/metrics.py"},
+    "pypdf": {"tools/library/pdf_file.py"},
     "pydantic": {"bot/settings.py", "adapters/"},
     "pydantic_core": {"adapters/"},  # the half of pydantic that validates
     "pydantic_settings": {"bot/settings.py"},
@@ -114,6 +129,7 @@ BY_NAME = {
     "bot/backends.py": "imports the agents that are in use alone: all of them cost seconds and 160 MB",
     "bot/bootstrap.py": "imports the channels in use alone: all of them cost seconds and 160 MB",
     "bot/published.py": "the same, of the chosen agent's definition",
+    "bot/checks.py": "looks at the parts that are in use alone",
     "adapters/discovery.py": "finds tools by their files' names",
 }
 """Where modules are imported by name, at run time."""
@@ -125,12 +141,15 @@ LONG_MODULES = {
     "bot/runs.py": "one run from its start to its end, whatever happens between",
     "bot/bootstrap.py": "everything is joined in one place",
     "bot/settings.py": "the environment, all of it",
+    "bot/store/tables.py": "the tables, all of them",
     "bot/texts.py": "what the bot says, all of it",
     "bot/turn.py": "the path of a message, to be read in one piece",
     "bot/agents/rehearsal.py": "a whole agent service: its rules, its faults and its runs",
     "bot/channels/botframework.py": "the one module that may import the SDK",
+    "tools/calculator.py": "a small language in one piece: its words, its grammar, its numbers",
 }
 LONG_FUNCTIONS = {
+    "adapters/marks.py:tool": "an option of a tool a line, and what it means",
     "bot/channels/botframework.py:__init__": "the channel's parts are joined in one place",
     "bot/bootstrap.py:open_bot": "everything is joined in one place, a line each",
     "bot/store/migrations/versions/0001_the_first_tables.py:upgrade": "a list of tables",
@@ -238,7 +257,7 @@ def test_a_folder_imports_the_nouns_and_ports_and_itself(folder: str) -> None:
 def test_there_are_no_other_folders() -> None:
     inside = {tuple(module.split(".")) for module in modules() if module.count(".") > 1}
     assert {way[1] for way in inside if way[0] == "bot"} == set(FOLDERS)
-    assert {way[:2] for way in inside if way[0] != "bot"} == set()
+    assert {way[:2] for way in inside if way[0] != "bot"} == {("tools", "library")}
 
 
 @each("adapters/*.py")
@@ -248,8 +267,23 @@ def test_adapters_know_the_nouns_and_the_failures_alone(file: Path) -> None:
 
 @each("tools/*.py")
 def test_tools_know_the_public_face_of_adapters_alone(file: Path) -> None:
-    assert ours(file) <= {"adapters"}
+    library = {name for name in modules() if name.startswith("tools.library.")}
+    assert ours(file) <= {"adapters"} | library
     assert foreign(file) == set()
+
+
+@each("tools/library/*.py")
+def test_the_library_knows_itself_alone(file: Path) -> None:
+    assert {name for name in ours(file) if not name.startswith("tools.library.")} == set()
+
+
+def test_what_reads_strangers_files_is_never_in_the_bot() -> None:
+    """It runs in a process of its own, whose memory and time are bounded."""
+    inside = {"tools.knowledge"}
+    for _ in modules():
+        inside |= {name for module in inside & set(modules()) for name in ours(modules()[module])}
+    reading = {f"tools.library.{name}" for name in ("child", "reader", "pdf_file", "word_file", "html_file", "plain")}
+    assert reading & inside == set()
 
 
 @pytest.mark.parametrize("file", files(), ids=path_of)

@@ -15,7 +15,6 @@ from bot.cli.usage import KEPT_DAYS, seconds_of
 from bot.inbox import InboxLimits
 from bot.store import SqlStore, open_store
 from bot.types import Ended, Ending, Finished, Reply, Stopped, ToolUsed, TurnsUsed, Usage
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.processes import command, served
 from tests.scripted import ScriptedAgent
 from tests.world import GRACE, FakeToolbox, FastClock, World, open_world
@@ -25,7 +24,7 @@ SAID = Finished(Reply("the answer"), Usage(100, 20, 100))
 
 
 @pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncGenerator[World]:  # noqa: F811
+async def world(tmp_path: Path, database_url: str) -> AsyncGenerator[World]:
     toolbox = FakeToolbox()
     toolbox.add("weigh", lambda call, _: "1 kg")
     failing = [[Stopped("failed", "server_error")] for _ in range(9)]
@@ -130,7 +129,7 @@ def test_the_command_knows_how_long_rows_are_kept() -> None:
 
 
 async def test_the_command_beside_a_running_bot(tmp_path: Path) -> None:
-    code, out, _ = await command(tmp_path, "usage")
+    code, out, _ = await command(tmp_path, "usage", fresh=True)
     assert (code, out) == (0, "No turn has ended in the last 30d.\n")
     async with served(tmp_path) as bot:
         await bot.say("calculate 25 * 47")

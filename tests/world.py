@@ -49,10 +49,11 @@ def message(
     id: str | None = None,
     kind: MessageKind = MessageKind.TEXT,
     sent_at: int | None = None,
+    decides: str = "",
 ) -> Message:
     """What a person says; each in a personal chat of their own unless a conversation is named."""
     place = conversation or Conversation("test", "tenant", f"chat-{person.id}")
-    return Message(id or f"m{next(_ids)}", place, person, text, {"to": place.id}, kind, sent_at)
+    return Message(id or f"m{next(_ids)}", place, person, text, {"to": place.id}, kind, sent_at, decides=decides)
 
 
 def group(id: str = "group-1") -> Conversation:
@@ -90,6 +91,7 @@ class RecordingChannel:
 
     def __init__(self) -> None:
         self.sent: list[tuple[JsonObject, Part]] = []
+        self.updates: list[tuple[str, Part]] = []
         self.failures: list[Exception] = []
         self.after_send: Callable[[], Any] | None = None
         self.working_now = 0
@@ -121,7 +123,7 @@ class RecordingChannel:
         return f"d{len(self.sent)}"
 
     async def update(self, address: JsonObject, delivered: str, part: Part) -> None:
-        self.sent.append((address, part))
+        self.updates.append((delivered, part))
 
     async def fetch(self, address: JsonObject, attachment: Attachment, most: int) -> bytes:
         self.fetched.append((attachment.name, most))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 from adapters import ToolFailed, tool
@@ -18,6 +19,8 @@ MOST_DIGITS = 1_000
 MOST_FACTORIAL = 400
 
 MOST_PLACES = 400
+MOST_EXACT = 2_000
+"""Digits with which decimals are divided and rounded: more than the largest numbers here have together."""
 
 _TOKEN = re.compile(
     r"\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z][A-Za-z0-9]*|\*\*|//|[-+*/%^(),!]", re.ASCII
@@ -36,10 +39,28 @@ def _root(value: Number) -> Number:
     return exact if exact is not None and exact * exact == value else math.sqrt(value)
 
 
-def _rounded(value: Number, places: int = 0) -> Number:
-    if abs(places) > MOST_PLACES:  # of a whole number Python would make 10 to that power first
+def _rounded(value: Number, places: Number = 0) -> Number:
+    """As people round: a half away from zero, and 2.675 as it is written, not as its nearest fraction of two."""
+    if not isinstance(places, int):
+        raise TypeError
+    if abs(places) > MOST_PLACES:
         raise ToolFailed(f"I round to at most {MOST_PLACES} places.")
-    return round(value, places) if places else round(value)
+    with localcontext(prec=MOST_EXACT):
+        rounded = _decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+        return float(rounded) if places > 0 and isinstance(value, float) else int(rounded)
+
+
+def _decimal(value: Number) -> Decimal:
+    """The number with the 15 digits that we show of it."""
+    return Decimal(value) if isinstance(value, int) else Decimal(f"{value:.15g}")
+
+
+def _floor(value: Number) -> int:
+    return int(_decimal(value).to_integral_value(ROUND_FLOOR))
+
+
+def _ceil(value: Number) -> int:
+    return int(_decimal(value).to_integral_value(ROUND_CEILING))
 
 
 def _natural(value: Number) -> Number:
@@ -50,21 +71,37 @@ def _logarithm(value: Number, base: Number) -> Number:
     return math.log(value, base)
 
 
+def _turned(function: Callable[[Number], float]) -> Callable[[Number], Number]:
+    """A sine of nearly pi is nearly nothing, and meant to be nothing."""
+
+    def turned(value: Number) -> Number:
+        found = function(value)
+        return round(found, 15) if abs(found) < 1 else found
+
+    return turned
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": _root,
     "abs": abs,
     "round": _rounded,
     "min": min,
     "max": max,
-    "floor": math.floor,
-    "ceil": math.ceil,
+    "floor": _floor,
+    "ceil": _ceil,
     "ln": _natural,
     "log": _logarithm,
+    "log2": math.log2,
     "log10": math.log10,
     "exp": math.exp,
-    "sin": math.sin,
-    "cos": math.cos,
-    "tan": math.tan,
+    "sin": _turned(math.sin),
+    "cos": _turned(math.cos),
+    "tan": _turned(math.tan),
+    "asin": math.asin,
+    "acos": math.acos,
+    "atan": math.atan,
+    "degrees": math.degrees,
+    "radians": math.radians,
 }
 _OF_SEVERAL = frozenset({"round", "min", "max", "log"})
 """In the brackets of these a comma stands between two arguments, never within a number."""
@@ -76,9 +113,9 @@ CONSTANTS: dict[str, Number] = {"pi": math.pi, "e": math.e}
 def calculate(expression: str) -> str:
     """Calculate an arithmetic expression.
 
-    Knows + - * / // % ** and brackets, factorials (5!), sqrt, abs, round, min, max, floor, ceil, ln, log10,
-    log(x, base), exp, sin, cos, tan (of radians), pi and e. A percentage is a hundredth: 15% of 80 is 12, 200 + 10% is
-    200.1. Whole numbers are exact, others have 15 digits.
+    Knows + - * / // % ** and brackets, factorials (5!), sqrt, abs, round, min, max, floor, ceil, ln, log2, log10,
+    log(x, base), exp, sin, cos, tan, asin, acos, atan (in radians), radians, degrees, pi and e. A percentage is a
+    hundredth: 15% of 80 is 12, 200 + 10% is 200.1. Whole numbers are exact, others have 15 digits.
 
     Args:
         expression: The expression, such as 25 * 47 or (3.5 + 2) / 4.
@@ -169,7 +206,7 @@ class _Parser:
             elif sign == "/":
                 value = _divided(value, right)
             else:
-                value = value // right if sign == "//" else value % right
+                value = _shared(value, right)[sign == "%"]
             _bounded(value)
         return value
 
@@ -253,6 +290,17 @@ def _divided(left: Number, right: Number) -> Number:
     if isinstance(left, int) and isinstance(right, int) and right and left % right == 0:
         return left // right
     return left / right
+
+
+def _shared(left: Number, right: Number) -> tuple[Number, Number]:
+    """How often the right fits into the left, and what remains; in tenths as people write them: 0.3 // 0.1 is 3."""
+    if isinstance(left, int) and isinstance(right, int):
+        return divmod(left, right)
+    if not right:
+        raise ZeroDivisionError
+    with localcontext(prec=MOST_EXACT):
+        whole = (_decimal(left) / _decimal(right)).to_integral_value(ROUND_FLOOR)
+        return int(whole), float(_decimal(left) - whole * _decimal(right))
 
 
 def _raised(base: Number, exponent: Number) -> Number:

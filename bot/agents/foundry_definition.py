@@ -100,6 +100,11 @@ class Versions:
         self._unchecked = None
         if version is None:
             return [f"there is no agent {called.rstrip(',')} in the project of PROJECT_ENDPOINT"]
+        return self.lacking(version, tools)
+
+    def lacking(self, version: JsonObject, tools: Sequence[ToolSpec]) -> list[str]:
+        """What a version lacks, or has otherwise, of these tools."""
+        called = f"{self.name}, version {self.version}," if self.version else self.name
         definition = _mapping(version.get("definition"))
         if definition.get("kind", _KIND) != _KIND:
             return []  # a workflow, or somebody's own program: what it calls is not ours to say

@@ -36,6 +36,7 @@ TEAMS = "msteams"
 SLACK = "slack"
 EMULATOR = "emulator"
 FILE_CONSENT = "fileConsent/invoke"
+EXECUTE = "adaptiveCard/action"
 
 _KINDS = {
     "personal": ConversationKind.PERSONAL,
@@ -97,7 +98,7 @@ def read(activity: JsonObject, app_id: str, *, receives_all: bool = False) -> Ar
         return _slack_message(activity, app_id) if kind == "message" else Ignored(channel, kind)
     if change is not None:
         return _revised(activity, app_id, change)
-    for_us = bool(own_mentions(activity)) or (receives_all and quotes_us(activity))
+    for_us = bool(own_mentions(activity)) or (receives_all and quotes_us(activity)) or _is_submitted(activity)
     if _conversation(activity).kind is not ConversationKind.PERSONAL and not for_us:
         return Ignored(channel, "not mentioned")
     return _message(activity, app_id)
@@ -128,6 +129,11 @@ def _from_a_bot(activity: JsonObject) -> bool:
     own = string_at(object_at(activity, "recipient"), "id")
     name = string_at(sender, "id")
     return string_at(sender, "role") == "bot" or (name != "" and name == own) or name.startswith("28:")
+
+
+def _is_submitted(activity: JsonObject) -> bool:
+    """Whether a card's button sent it, which mentions nobody."""
+    return not string_at(activity, "text") and bool(string_at(object_at(activity, "value"), "verb"))
 
 
 def _welcome(activity: JsonObject, app_id: str) -> Message:

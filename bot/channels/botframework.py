@@ -23,11 +23,9 @@ from botbuilder.core import TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import (
     Activity,
-    CardAction,
     ChannelAccount,
     ConversationAccount,
     ConversationReference,
-    SuggestedActions,
 )
 from botbuilder.schema import Attachment as SentAttachment
 from botframework.connector import AsyncBfPipeline, BotFrameworkConnectorConfiguration
@@ -54,11 +52,10 @@ from bot.channels.pace import Pace
 from bot.channels.service_hosts import ServiceHosts
 from bot.channels.signing_keys import SigningKeys
 from bot.channels.teams_chat import TeamsChat, can_stream
-from bot.channels.teams_entities import FEEDBACK, AiMessage
 from bot.channels.teams_files import Addresses, FileRequests, Files
+from bot.channels.teams_messages import Messages
 from bot.channels.teams_offers import Download, Offers, inline
 from bot.channels.teams_streams import TeamsStreams
-from bot.channels.teams_text import dialect
 from bot.channels.typing_signal import LAST_WORD, TypingSignals
 from bot.errors import DeliveryFailed
 from bot.events import Emit
@@ -69,7 +66,6 @@ from bot.types import Attachment, File, JsonObject, Message, Part, RemoteFile
 
 LIMITS = {TEAMS: 80_000, EMULATOR: 80_000, SLACK: 8_000}
 """Bytes of UTF-16. Teams refuses messages of about 100 KB and asks for 80; Slack for 4,000 characters."""
-MAX_BUTTONS = 3
 MAX_CLIENTS = 64
 
 
@@ -160,8 +156,7 @@ class BotFrameworkChannel:
         self._offers = offers
         self._texts = texts
         self._adapter = adapter
-        self._text_format = "extendedmarkdown" if settings.teams_markdown == "extended" else "markdown"
-        self._sensitivity = settings.teams_sensitivity_label
+        self._messages = Messages(name, settings, texts)
         self._claims = adapter.create_claims_identity(settings.microsoft_app_id)
         self._accept = accept
         self._typing = TypingSignals(clock, emit)
@@ -189,7 +184,7 @@ class BotFrameworkChannel:
 
     def dialect(self, text: str) -> str:
         """The text as Teams shows it; on Slack as it is."""
-        return text if self._name == SLACK else dialect(text, extended=self._text_format == "extendedmarkdown")
+        return self._messages.dialect(text)
 
     @asynccontextmanager
     async def working(self, address: JsonObject) -> AsyncGenerator[Show | None]:
@@ -205,6 +200,10 @@ class BotFrameworkChannel:
         else:
             async with self._typing.shown(_who(address), self._chat(address).typing):
                 yield None
+
+    def progress(self, address: JsonObject, words: str) -> None:
+        """See `ShowsProgress`: in a one-to-one chat of Teams, where the answer is to grow."""
+        self._streams.progress(_who(address), words)
 
     async def send(self, address: JsonObject, part: Part) -> str:
         """Show it; the delivery's id, empty where the platform gives none. What grew there becomes this.
@@ -262,7 +261,7 @@ class BotFrameworkChannel:
             content=attachment.get("content"),
             name=attachment["name"],
         )
-        labels = self._activity(address, Part("", by_agent=by_agent)).entities
+        labels = self._messages.made(address, Part("", by_agent=by_agent)).entities
         activity = Activity(type="message", attachments=[sent], entities=labels)
         taken = await self._in_turn(address, lambda turn: turn.send_activity(activity))
         return taken.id or "" if taken else ""
@@ -277,21 +276,7 @@ class BotFrameworkChannel:
         await self._streams.close()
 
     def _chat(self, address: JsonObject) -> TeamsChat:
-        return TeamsChat(address, self._in_turn, self._activity, self._accept)
-
-    def _activity(self, address: JsonObject, part: Part) -> Activity:
-        if self._name == SLACK:  # neither the label nor buttons come through to Slack
-            return Activity(type="message", text=part.text, text_format="markdown")
-        # a text that grows has not been through the dialect; one that has been is not changed again
-        activity = Activity(type="message", text=self.dialect(part.text), text_format=self._text_format)
-        if part.by_agent:
-            activity.entities = [AiMessage(activity.text, part.citations, self._sensitivity)]
-            activity.channel_data = dict(FEEDBACK)
-        if part.buttons:
-            actions = [CardAction(type="imBack", title=b, value=b) for b in part.buttons[:MAX_BUTTONS]]
-            to = string_at(object_at(address, "user"), "id")
-            activity.suggested_actions = SuggestedActions(actions=actions, to=[to] if to else [])
-        return activity
+        return TeamsChat(address, self._in_turn, self._messages.made, self._accept)
 
     async def _in_turn(
         self, address: JsonObject, act: Callable[[TurnContext], Awaitable[Any]], *, reply: bool = True
@@ -344,6 +329,7 @@ class BotFramework:
             self._consented,
             accept=accept,
             emit=emit,
+            texts=texts,
             receives_all=settings.teams_receive_all,
             judge=judge,
         )
@@ -428,8 +414,17 @@ def _reference(address: JsonObject) -> ConversationReference:
         activity_id=string_at(address, "activityId") or None,
         bot=ChannelAccount(id=string_at(bot, "id"), name=string_at(bot, "name") or None),
         user=ChannelAccount(id=string_at(user, "id"), name=string_at(user, "name") or None),
-        conversation=ConversationAccount(id=string_at(conversation, "id")),
+        conversation=_place(conversation),
         channel_id=string_at(address, "channelId"),
         locale=string_at(address, "locale") or None,
         service_url=string_at(address, "serviceUrl"),
+    )
+
+
+def _place(conversation: JsonObject) -> ConversationAccount:
+    """The conversation with its type: some clients let an answer grow only where it says that it is personal."""
+    return ConversationAccount(
+        id=string_at(conversation, "id"),
+        conversation_type=string_at(conversation, "conversationType") or None,
+        is_group=True if conversation.get("isGroup") is True else None,
     )

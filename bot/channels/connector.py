@@ -177,7 +177,8 @@ class Connector:
                 "MICROSOFT_APP_ID, MICROSOFT_APP_PASSWORD, MICROSOFT_APP_TYPE and MICROSOFT_APP_TENANT_ID must be "
                 "those of the app that the Azure Bot resource names.",
             )
-        if status in _MAY_BE_SHOWN or status in _NOT_NOW or 300 <= status < 400 or status >= 500:
+        never = status == 501  # it is not built, and will not be a moment later
+        if not never and (status in _MAY_BE_SHOWN or status in _NOT_NOW or 300 <= status < 400 or status >= 500):
             may_be_shown = status >= 500 or status in _MAY_BE_SHOWN
             pause = self._pause(response)
             raise NotTaken(f"the connector answered {said}", pause, sent=may_be_shown, status=status)

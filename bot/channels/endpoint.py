@@ -11,15 +11,16 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bot.channels import invokes
-from bot.channels.activities import FILE_CONSENT, Ignored, Invoke, clicked, read
+from bot.channels import invokes, teams_presses
+from bot.channels.activities import EXECUTE, FILE_CONSENT, Ignored, Invoke, clicked, read
 from bot.channels.fields import object_at, string_at
 from bot.channels.gate import Gate
 from bot.channels.teams_files import Addresses
 from bot.errors import BadRequest, ServiceUnavailable
 from bot.events import ActivityIgnored, Emit, RequestRefused, Unexpected
 from bot.ports import Accept, Judge
-from bot.types import Feedback, Json, JsonObject, Message
+from bot.texts import Texts
+from bot.types import Feedback, Json, JsonObject, Message, MessageKind
 
 PATH = "/api/messages"
 MAX_BODY = 256 * 1024
@@ -43,6 +44,7 @@ class Endpoint:
         *,
         accept: Accept,
         emit: Emit,
+        texts: Texts,
         receives_all: bool = False,
         judge: Judge | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class Endpoint:
         self._consented = consented
         self._accept = accept
         self._emit = emit
+        self._texts = texts
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application."""
@@ -88,6 +91,9 @@ class Endpoint:
     async def _handled(self, activity: JsonObject) -> web.Response:
         arrival = read(activity, self._app_id, receives_all=self._receives_all)
         match arrival:
+            case Message(kind=MessageKind.CARD):
+                value = object_at(activity, "value")
+                return await self._stored(teams_presses.submitted(arrival, value) or arrival)
             case Message():
                 return await self._stored(arrival)
             case Invoke():
@@ -107,9 +113,23 @@ class Endpoint:
         if invoke.name == FILE_CONSENT:
             value, card = object_at(activity, "value"), string_at(activity, "replyToId")
             answer = await self._consented(clicked(activity, self._app_id), value, card)
+        elif invoke.name == EXECUTE:
+            answer = await self._pressed(activity)
         else:
             answer = invokes.answer(invoke)
         return web.json_response(answer.body, status=answer.status)
+
+    async def _pressed(self, activity: JsonObject) -> invokes.Answer:
+        """What a card's button did, once that is stored."""
+        said = teams_presses.pressed(activity, self._app_id)
+        if said is None:
+            return teams_presses.not_ours(activity, self._texts)
+        try:
+            accepted = await self._accept(said)
+        except Exception as fault:
+            self._emit(Unexpected(reference="", lane="", where="accept", error=type(fault).__name__))
+            return teams_presses.not_stored(self._texts)
+        return teams_presses.answered(said, accepted, self._texts)
 
     async def _kept(self, given: Feedback, judge: Judge) -> bool:
         try:

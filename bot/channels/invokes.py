@@ -65,18 +65,6 @@ def _feedback(_value: Json) -> Answer:
     return Answer(200, {})
 
 
-def _card_action(value: Json) -> Answer:
-    """Action.Execute: HTTP 200 always, the outcome stands in the body. The message is shown to the person.
-
-    https://learn.microsoft.com/adaptive-cards/authoring-cards/universal-action-model
-    """
-    if not isinstance(value, dict) or not isinstance(value.get("action"), dict):  # pyright: ignore[reportUnknownMemberType]
-        error = {"code": "BadRequest", "message": "value.action is missing."}
-        return Answer(200, {"statusCode": 400, "type": "application/vnd.microsoft.error", "value": error})
-    text = Texts().card_not_taken()
-    return Answer(200, {"statusCode": 200, "type": "application/vnd.microsoft.activity.message", "value": text})
-
-
 def _dialog(_value: Json) -> Answer:
     """A dialog was asked for: one that holds a sentence. (Feedback asks for one where its form is not Teams' own.)
 
@@ -87,7 +75,6 @@ def _dialog(_value: Json) -> Answer:
 
 _ANSWERS: dict[str, Callable[[Json], Answer]] = {
     FEEDBACK: _feedback,
-    "adaptiveCard/action": _card_action,
     "task/fetch": _dialog,
     "task/submit": _dialog,
     "message/fetchTask": _dialog,

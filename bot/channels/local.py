@@ -12,13 +12,14 @@ import secrets
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 
 from aiohttp import web
 
 from bot.channels.local_files import RASTER, Shelf, clean_name, type_of
-from bot.channels.local_posts import attachments_of, json_object, message_id, text_of
+from bot.channels.local_places import PEOPLE, PERSONAL, TEAM, Place, all_places
+from bot.channels.local_posts import approval_of, attachments_of, json_object, message_id, text_of
 from bot.channels.stream import Happened, Listener, Stream, without_repeats
 from bot.errors import BadRequest, DeliveryRefused, OperatorError, ServiceUnavailable
 from bot.events import (
@@ -37,49 +38,25 @@ from bot.events import (
 )
 from bot.ports import Accept, Beside, Clock, Show, View
 from bot.reply import SOURCES
+from bot.texts import Texts
 from bot.types import (
+    Asked,
     Attachment,
-    Conversation,
-    ConversationKind,
     File,
     Json,
     JsonObject,
     Message,
-    MessageKind,
     Part,
-    Person,
     reference_of,
     without_none,
 )
 
-PEOPLE = (Person("alex", "Alex"), Person("sam", "Sam"))
-PERSONAL, TEAM = "personal", "team"
-
 _WORDS = {"requires_action": "calling tools", "needstools": "calling tools"}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One person in one conversation."""
-
-    person: Person
-    conversation: Conversation
-
-    def message(self, message_id: str, text: str, attachments: tuple[Attachment, ...] = ()) -> Message:
-        """What this person says here, and sends along."""
-        kind = MessageKind.TEXT if text.strip() or attachments else MessageKind.EMPTY
-        address = {"conversation": self.conversation.id, "person": self.person.id}
-        return Message(message_id, self.conversation, self.person, text, address, kind, attachments=attachments)
-
-
-def _places() -> dict[tuple[str, str], Place]:
-    team = Conversation("local", "local", TEAM, ConversationKind.GROUP)
-    places: dict[tuple[str, str], Place] = {}
-    for person in PEOPLE:
-        personal = Conversation("local", "local", f"{PERSONAL}-{person.id}")
-        places[person.id, PERSONAL] = Place(person, personal)
-        places[person.id, TEAM] = Place(person, team)
-    return places
+def _question(asked: Asked) -> JsonObject:
+    """For the page, which needs no more than to know which button decides what."""
+    return {"approval": asked.approval, "tool": asked.tool, "asker": asked.asker, "outcome": asked.outcome}
 
 
 class LocalChannel:
@@ -93,12 +70,20 @@ class LocalChannel:
     shows: frozenset[Beside] = frozenset({"files", "citations"})
     send_timeout = 1.0
 
-    def __init__(self, accept: Accept, view: View, lane_of: Callable[[Message], str], clock: Clock) -> None:
+    def __init__(
+        self,
+        accept: Accept,
+        view: View,
+        lane_of: Callable[[Message], str],
+        clock: Clock,
+        texts: Texts | None = None,
+    ) -> None:
         self._accept = accept
+        self._texts = texts or Texts()
         self._view = view
         self._lane_of = lane_of
         self._clock = clock
-        self._places = _places()
+        self._places = all_places()
         self._closed = False
         self._shelf = Shelf()
         epoch = secrets.token_hex(4)
@@ -146,6 +131,12 @@ class LocalChannel:
             if not stream.working:
                 stream.publish("typing", on=False)
 
+    def progress(self, address: JsonObject, words: str) -> None:
+        """See `ShowsProgress`: beside the typing indicator, as long as that is shown."""
+        stream = self._streams.get(str(address.get("conversation")))
+        if stream is not None and stream.working:
+            stream.publish("typing", on=True, words=words)
+
     async def send(self, address: JsonObject, part: Part) -> str:
         """Show it; the id is unique over restarts."""
         delivered = uuid.uuid4().hex
@@ -169,6 +160,8 @@ class LocalChannel:
             "text": part.text,
             "by_agent": part.by_agent,
             "buttons": list(part.buttons),
+            "controls": [str(control) for control in part.controls] or None,
+            "asks": _question(part.asks) if part.asks is not None else None,
             "citations": [asdict(one) for one in part.citations[:SOURCES]] or None,
             "file": self._shelved(part.file) if part.file is not None else None,
             # what grew and these, its final words, are one: the page shows them in one and the same moment
@@ -224,14 +217,18 @@ class LocalChannel:
     async def _post_message(self, request: web.Request) -> web.Response:
         body = await json_object(request)
         place = self._place(body)
-        message = place.message(message_id(body), text_of(body), attachments_of(body))
+        message = place.message(message_id(body), text_of(body), attachments_of(body), approval_of(body))
         accepted = await self._accept(message)
         reference = reference_of(accepted.turn)
-        if accepted.fresh:
+        if accepted.fresh and not message.decides:  # what was decided is shown in the question's place
             said = {"id": message.id, "person": place.person.id, "text": message.text}
             files = [{"name": one.name, "content_type": one.content_type} for one in message.attachments]
             self._stream(place).publish("said", reference=reference, **said, **({"files": files} if files else {}))
-        return web.json_response({"reference": reference, "fresh": accepted.fresh}, status=202)
+        came: JsonObject = {"reference": reference, "fresh": accepted.fresh}
+        if message.decides and accepted.decision is not None:
+            came["decision"] = accepted.decision
+            came["told"] = self._texts.press_came_to(accepted.decision)
+        return web.json_response(came, status=202)
 
     async def _get_state(self, request: web.Request) -> web.Response:
         place = self._place(request.query)

@@ -21,6 +21,7 @@ BODY_BYTES = 8 * 1024 * 1024
 """Room for the files in base64, a third larger than they are, and for the text."""
 
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_APPROVAL = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _TOO_LARGE = f"The files of a message may have {FILES_BYTES >> 20} MB together"
 
 
@@ -72,6 +73,20 @@ def text_of(body: JsonObject) -> str:
     if len(text) > TEXT_LIMIT:
         raise BadRequest(413, f"text may have {TEXT_LIMIT} characters; this one has {len(text)}.")
     return storable(text)
+
+
+def approval_of(body: JsonObject) -> str:
+    """The approval whose button was pressed; empty where none was.
+
+    Raises:
+        BadRequest: it is no id.
+    """
+    given = body.get("decides")
+    if given is None:
+        return ""
+    if not isinstance(given, str) or not _APPROVAL.fullmatch(given):
+        raise BadRequest(400, "decides must be the id of an approval.")
+    return given
 
 
 def attachments_of(body: JsonObject) -> tuple[Attachment, ...]:

@@ -108,6 +108,8 @@ class Screen:
                     self.note(data["cure"])
             case "tool":
                 self._print(_tool(data))
+            case "typing" if data.get("words"):
+                self._print(Text(f"    {plain(data['words'])}", "dim"))
             case "thread":
                 self._print(Rule(Text(f"new thread: {data['reason']}", "dim"), style="dim"))
             case "ended":
@@ -128,15 +130,21 @@ class Screen:
             return
         self.known.append(data["id"])
         title = "Threadkeeper (AI)" if data["by_agent"] else "Threadkeeper"
-        self._print(Text(title + (", corrected" if kind == "update" else ""), "bold cyan"))
-        if data["text"].strip():
+        later = ", decided" if data.get("asks") else ", corrected"
+        self._print(Text(title + (later if kind == "update" else ""), "bold cyan"))
+        asks: JsonObject = data.get("asks") or {}
+        outcome = str(asks.get("outcome", ""))
+        if outcome:  # the question itself stands above
+            self._print(Padding(Markdown(plain(outcome), hyperlinks=False), (0, 0, 1, 2)))
+        elif data["text"].strip():
             self._print(Padding(Markdown(plain(data["text"]), hyperlinks=False), (0, 0, 1, 2)))
         if data.get("file"):
             self._print(Padding(Text(plain(self._file(data["file"]))), (0, 0, 1, 2)))
         for source in data.get("citations", ()):
             self._print(Text(f"  {plain(_source(source))}", "dim"))
-        if data["buttons"]:
-            self._print(Text(f"  You can say: {', '.join(data['buttons'])}", "dim"))
+        words = [*data["buttons"], *(control.replace("_", " ") for control in data.get("controls") or ())]
+        if words:
+            self._print(Text(f"  You can say: {', '.join(words)}", "dim"))
         if not self._runs:
             self.prompt()
 

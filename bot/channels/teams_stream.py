@@ -15,6 +15,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TypeVar
 
+from bot.channels.pauses import pause
 from bot.channels.steady import SteadyText
 from bot.channels.stream_refusals import StreamRefused, Why
 from bot.channels.teams_chat import TeamsChat
@@ -68,6 +69,8 @@ class TeamsStream:
         self._sequence = 0
         self._began = self._last = self._not_before = 0.0
         self._failures = 0
+        self.doing = self._said = ""
+        """A word of progress, shown in the place of "Thinking…" until the answer has words."""
         self._over: Why | None = None
         self._settled = self._doubtful = self._closed = False
         self._ending = asyncio.Lock()
@@ -117,9 +120,9 @@ class TeamsStream:
     async def _beat(self) -> None:
         """Say what is new, or what stands there, if that was long ago."""
         text = self._text.next()
-        if self._id and text == self._text.shown and self._clock.monotonic() - self._last < BEAT:
+        said = text or self.doing or self._texts.thinking()
+        if self._id and said == self._said and self._clock.monotonic() - self._last < BEAT:
             return
-        said = text or self._texts.thinking()
         try:
             given = await self._request(self._chat.grow(said, self._id, self._sequence + 1, informative=not text))
         except StreamRefused as refused:
@@ -131,7 +134,7 @@ class TeamsStream:
         else:
             self._sequence += 1
             self._failures = 0
-            self._text.shown = text
+            self._text.shown, self._said = text, said
             if not self._id:
                 await self._begun(given)
 
@@ -190,20 +193,26 @@ class TeamsStream:
             self._no_wait.set()
             return delivered
 
-    async def close(self, *, kept: bool, pause: float) -> None:
-        """Leave nothing unfinished behind: what grew stays where it is `kept`, all else is taken away.
+    async def give_way(self) -> None:
+        """Grow no more: what was shown stays, "Thinking…" goes. Raises `Interrupted` where the person stopped it."""
+        await self.close(kept=True, linger=0.0, words=self._texts.asked_first())
+        if self._stopped():
+            raise Interrupted(Interrupt.STOP)
 
-        Within `pause` seconds a message may still come and be its end.
+    async def close(self, *, kept: bool, linger: float, words: str) -> None:
+        """Leave nothing unfinished behind: what grew stays where it is `kept`, all else is taken away, or says `words`.
+
+        Within `linger` seconds a message may still come and be its end.
         """
         try:
-            if pause and self._id and not self._closed and not (kept and self._text.shown):
-                await self._linger(pause)
+            if linger and self._id and not self._closed and not (kept and self._text.shown):
+                await pause(self._clock, linger, self._no_wait)
             async with self._ending:
                 if not self._closed:
                     self._closed = True
                     await self._settle()
                     await asyncio.wait((self._task,))  # a beginning whose answer is late
-                    await self._clear(kept=kept)
+                    await self._clear(words, kept=kept)
         except ThreadkeeperError:
             return  # the connector takes nothing now; Teams ends the stream by itself
         except Exception as fault:
@@ -258,30 +267,20 @@ class TeamsStream:
             return False
         return True
 
-    async def _clear(self, *, kept: bool) -> None:
+    async def _clear(self, words: str, *, kept: bool) -> None:
         if not self._id or self._stopped():  # in what was stopped nothing can be changed
             return
-        broken = Part(self._texts.broke_off())
+        instead = Part(words)
         if self._takes_an_end():
             with suppress(ThreadkeeperError):
-                await self._finished(None if self._text.shown else broken)
+                await self._finished(None if self._text.shown else instead)
         if self._stopped():
             await self._chat.stop(self._id)
         elif not (kept and self._text.shown):
             try:
                 await self._chat.remove(self._id)
             except DeliveryRefused:
-                await self._chat.replace(broken, self._id)
-
-    async def _linger(self, pause: float) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(pause))
-        waiting = asyncio.ensure_future(self._no_wait.wait())
-        try:
-            await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waiting.cancel()
-            await asyncio.wait({sleeping, waiting})
+                await self._chat.replace(instead, self._id)
 
     async def _settle(self) -> None:
         """No more of it grows. A request on its way arrives first, but is not waited for for long."""

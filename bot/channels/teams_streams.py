@@ -48,10 +48,20 @@ class TeamsStreams:
         finally:
             self._close(key, stream, kept=kept, pause=pause)
 
+    def progress(self, key: tuple[str, str], words: str) -> None:
+        """What is being done, where an answer is to grow."""
+        if key in self._open:
+            self._open[key].doing = words
+
     async def send(self, key: tuple[str, str], chat: TeamsChat, part: Part) -> str:
         """Deliver it: as the end of the stream where one is open, else as a message. See `TeamsStream.finish`."""
         stream = self._open.get(key)
-        return await (chat.post(part) if stream is None else stream.finish(part))
+        if stream is None:
+            return await chat.post(part)
+        if part.asks is not None or (part.text and not chat.rendered(part)):  # a card, which no stream can become
+            await stream.give_way()
+            return await chat.post(part)
+        return await stream.finish(part)
 
     async def close(self) -> None:
         """End at once what still lingers."""
@@ -67,7 +77,7 @@ class TeamsStreams:
     def _close(self, key: tuple[str, str], stream: TeamsStream, *, kept: bool, pause: float) -> None:
         async def closed() -> None:
             try:
-                await stream.close(kept=kept, pause=pause)
+                await stream.close(kept=kept, linger=pause, words=self._texts.broke_off())
             finally:
                 if self._open.get(key) is stream:
                     del self._open[key]

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from aiohttp import web
 
-from bot import retirement, telemetry
+from bot import checks, retirement, telemetry
 from bot import settings as environment
 from bot.bootstrap import Bot, open_bot
 from bot.cli.run import Unusable, out, run
@@ -95,5 +95,9 @@ def _greet(bot: Bot, address: str) -> None:
     if ending is not None:
         log.warning("%s", ending)
         out.print(ending, markup=False, highlight=False, soft_wrap=True)
+    for finding in checks.of_settings(bot.settings, time.time()):
+        if finding.standing != "ok" and finding.subject != checks.BACKEND:
+            log.warning("%s", finding)
+            out.print(str(finding), markup=False, highlight=False, soft_wrap=True)
     for problem in bot.problems:
         out.print(f"Not loaded: {problem}", markup=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.store import revisions
+from bot.store.approvals import decide, nudge, waits_in
 from bot.store.codec import encode, message_digest, message_key
 from bot.store.controls import apply
 from bot.store.database import Database, Row
@@ -18,13 +19,17 @@ from bot.types import (
     Accepted,
     Control,
     ConversationKind,
+    Decision,
     Ended,
     Entry,
+    JsonObject,
     Message,
     MessageKind,
     Revision,
     storable,
 )
+
+DECIDING = (Control.APPROVE, Control.DECLINE)
 
 
 class Acceptance:
@@ -45,7 +50,11 @@ class Acceptance:
         who = {"its_lane": entry.lane, "its_channel": place.channel, "its_person": person.id}
         seen = connection.execute(self._look, keys | who | {"its_tenant": place.tenant}).one()
         if seen.earlier is not None:
-            return Accepted(turn=seen.earlier, fresh=False)
+            return self._again(connection, entry, seen.earlier)
+        if entry.control in DECIDING:
+            if message.decides or seen.asked:
+                return self._decide(connection, entry, keys | who, seen, undo_seconds)
+            entry = replace(entry, control=None, joins=True)  # nothing waits: they are words for the agent
         if message.revises is not None:
             return self._revise(connection, entry, message.revises, seen, undo_seconds)
         if seen.lane is None:
@@ -57,10 +66,47 @@ class Acceptance:
         self._meet(connection, message, seen.name, seen.address)
         return self._taken(connection, entry, row, seen, undo_seconds)
 
+    def _decide(
+        self, connection: sa.Connection, entry: Entry, its: dict[str, Any], seen: Row, undo_seconds: float
+    ) -> Accepted:
+        """A word about a tool call that waits. It has no turn of its own: the turn that asked goes on, and answers.
+
+        Typed where nothing waits, it is said to the agent, which may have asked a question of its own.
+        """
+        message = entry.message
+        asked: str = message.decides or seen.asked
+        if seen.lane is None:
+            self._open_lane(connection, entry)
+        told = {"its_control": entry.control, "its_joins": False, "its_payload": encode(message)}
+        row = connection.execute(self._insert, its | told).first()
+        if row is None:
+            return self._again(connection, entry, connection.scalar(self._earlier, its) or 0)
+        decision = decide(self._database, connection, entry, asked)
+        its_row = sa.update(inbox).where(inbox.c.id == row.id)
+        if not message.decides:
+            if decision is Decision.NOT_YOURS:
+                nudge(connection, asked)
+            elif decision in (Decision.OVER, Decision.NOTHING):
+                connection.execute(its_row.values(control=None, joins=True))
+                return self._taken(connection, replace(entry, control=None), row, seen, undo_seconds)
+        effect = {"decision": decision, "approval": asked}
+        done: dict[str, Any] = {"state": sa.literal_column("'done'"), "ended": Ended.CONFIRMED, "payload": None}
+        connection.execute(its_row.values(**done, effect=effect, finished_at=self._database.now()))
+        return Accepted(row.id, fresh=True, generation=row.generation, decision=decision)
+
+    def _again(self, connection: sa.Connection, entry: Entry, turn: int) -> Accepted:
+        """A redelivery changes nothing; of a decision it is told once more what that came to."""
+        if not entry.message.decides:
+            return Accepted(turn, fresh=False)
+        effect: JsonObject | None = connection.scalar(sa.select(inbox.c.effect).where(inbox.c.id == turn))
+        return Accepted(turn, fresh=False, decision=Decision(effect["decision"]) if effect else Decision.OVER)
+
     def _taken(self, connection: sa.Connection, entry: Entry, row: Row, seen: Row, undo_seconds: float) -> Accepted:
         """What follows once it has its row."""
         if entry.control is not None:
             return apply(self._database, connection, entry, row.id, undo_seconds)
+        if seen.asked is not None:
+            nudge(connection, seen.asked)
         if seen.waiting >= MOST_WAITING:
             self._refuse(connection, entry.message, row.id, told=seen.refusals > 0)
         return Accepted(turn=row.id, fresh=True, generation=row.generation)
@@ -154,6 +200,7 @@ def _look(database: Database) -> Any:
         waiting.c.refusals,
         _earlier().label("earlier"),
         sa.select(lanes.c.key).where(lanes.c.key == _its("lane")).scalar_subquery().label("lane"),
+        waits_in(_its("lane")).label("asked"),
         lately.scalar_subquery().label("name"),
         sa.select(people.c.address).where(*themselves).scalar_subquery().label("address"),
     )

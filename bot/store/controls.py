@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from bot.store.database import Database, Row
 from bot.store.tables import inbox, lanes, threads
-from bot.types import Accepted, Control, Decision, Ended, Entry, Interrupt, JsonObject
+from bot.types import Accepted, Control, Ended, Entry, Interrupt, JsonObject
 
 NO_THREAD: dict[str, object] = {"thread_id": None, "undo_thread_id": None, "undo_until": None, "withdrawn_at": None}
 
@@ -28,8 +28,6 @@ def apply(database: Database, connection: sa.Connection, entry: Entry, turn: int
             connection.execute(withdrawn.values(withdrawn_at=database.now()))
     elif entry.control is Control.FORGET:
         return _forget(database, connection, entry, turn)
-    elif entry.control in (Control.APPROVE, Control.DECLINE):
-        return Accepted(turn, fresh=True, generation=raised, decision=Decision.NOTHING)
     elif entry.control is Control.UNDO and not _can_undo(database, connection, entry.lane):
         dropped, interrupted, effect = 0, (), {"nothing": True}
     else:
@@ -97,7 +95,7 @@ def _revoke(
     interrupted = connection.execute(
         sa.update(inbox)
         .where(*older, sa.text("state IN ('running', 'queued')"))
-        .values(interrupt=why)
+        .values(interrupt=why, not_before=None)  # one that waits for its time, or for an approval, ends now
         .returning(inbox.c.id, inbox.c.joins)
     )
     # a command that runs is interrupted too, but it is no answer that was stopped

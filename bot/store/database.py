@@ -13,7 +13,7 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.errors import LostLease, ServiceUnavailable
+from bot.errors import LostLease, OperatorError, ServiceUnavailable
 from bot.ports import Clock
 from bot.store.commit import GroupCommit, Operation, T
 from bot.store.engine import writing_engine
@@ -55,6 +55,8 @@ class Database:
             return await self._commit.write(operation)
         except FAULTS_OF_OURS:
             raise
+        except OperatorError as error:  # at the start it stops the bot; later it is an outage, and ends without us
+            raise ServiceUnavailable(str(error)) from None
         except UNREACHABLE as error:
             raise ServiceUnavailable(f"The database did not take a write ({type(error).__name__}).") from error
 
@@ -66,6 +68,8 @@ class Database:
                 yield connection
         except FAULTS_OF_OURS:
             raise
+        except OperatorError as error:
+            raise ServiceUnavailable(str(error)) from None
         except UNREACHABLE as error:
             raise ServiceUnavailable(f"The database did not answer ({type(error).__name__}).") from error
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from alembic import command
@@ -14,10 +16,35 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.errors import OperatorError
+from bot.errors import OperatorError, ServiceUnavailable
+from bot.settings import is_loopback
 
 MIGRATION_LOCK = 0x7EAD  # an advisory lock of PostgreSQL, any number will do
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_NOT_LET_IN = ("28000", "28P01")
+"""What PostgreSQL says of a name or a password that it does not take:
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+class Password(Protocol):
+    """Where the password of each new connection comes from, if DATABASE_URL holds none."""
+
+    async def get(self) -> str:
+        """The password as it is now.
+
+        Raises:
+            OperatorError: there is none, and waiting will not mend it.
+            ServiceUnavailable: there is none now.
+        """
+        ...
+
+    def forget(self) -> None:
+        """The database did not take it: get another the next time."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it holds open."""
+        ...
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -72,27 +99,70 @@ def unwritable(path: Path) -> OperatorError:
     )
 
 
-def open_engine(url: str) -> AsyncEngine:
-    """An engine with the settings that the store relies on."""
+def unreachable(error: Exception) -> OperatorError:
+    """The error for a server that does not answer, or does not take the user and the password."""
+    return OperatorError(
+        f"The database server does not answer, or does not let us in ({_reason(error)}).",
+        "Check that it runs, and the host, the user and the password in DATABASE_URL.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The server's code for it, or the failure's type: the words of either may quote the address."""
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or type(error).__name__)
+
+
+def open_engine(url: str, password: Password | None = None) -> AsyncEngine:
+    """An engine with the settings that the store relies on. `password` is asked for each new connection."""
     if sqlite_path(url) is None:
-        return create_async_engine(
-            url,
-            pool_size=10,
-            pool_pre_ping=True,
-            connect_args={
-                "server_settings": {
-                    # a plan made while the table was empty is several times slower than one made now
-                    "plan_cache_mode": "force_custom_plan",
-                    # a frozen replica must not hold its locks for ever
-                    "idle_in_transaction_session_timeout": "3000",
-                    "application_name": "threadkeeper",
-                },
-                "timeout": 10,
-            },
-        )
+        return _postgresql(url, password)
     engine = create_async_engine(url, pool_size=5, connect_args={"timeout": 10})
     _settle(engine.sync_engine)
     return engine
+
+
+def _postgresql(url: str, password: Password | None) -> AsyncEngine:
+    connect: dict[str, Any] = {
+        "server_settings": {
+            # a plan made while the table was empty is several times slower than one made now
+            "plan_cache_mode": "force_custom_plan",
+            # a frozen replica must not hold its locks for ever
+            "idle_in_transaction_session_timeout": "3000",
+            "application_name": "threadkeeper",
+        },
+        "timeout": 10,
+    }
+    if password is not None:
+        connect["password"] = password.get
+        if not _is_here(make_url(url)):
+            connect["ssl"] = ssl.create_default_context()  # whoever gets a token can use it, so first who asks
+    engine = create_async_engine(url, pool_size=10, pool_pre_ping=True, connect_args=connect)
+    if password is not None:
+        event.listen(engine.sync_engine, "do_connect", _connecting(password.forget))
+    return engine
+
+
+def _is_here(url: sa.URL) -> bool:
+    """Whether the server is on this machine: by a unix socket's folder, or a loopback name."""
+    host = str(url.query.get("host") or url.host or "")
+    return host.startswith("/") or is_loopback(host)
+
+
+def _connecting(forget: Callable[[], None]) -> Callable[..., Any]:
+    def connect(dialect: sa.Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        try:
+            return dialect.connect(*arguments, **options)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) not in _NOT_LET_IN:
+                raise
+        forget()
+        raise OperatorError(
+            "The database does not let the app's identity in.",
+            "Make the identity a principal of the server, by the name that DATABASE_URL has as its user, and give it "
+            "the database: infra/README.md says how.",
+        )
+
+    return connect
 
 
 def writing_engine(engine: AsyncEngine) -> sa.Engine:
@@ -130,7 +200,7 @@ async def upgrade(engine: AsyncEngine) -> None:
     """Bring the schema up to date, one process at a time.
 
     Raises:
-        OperatorError: the database is newer than this program, or cannot be written.
+        OperatorError: the database does not answer or let us in, is newer than this program, or cannot be written.
     """
     path = sqlite_path(engine.url.render_as_string(hide_password=False))
     try:
@@ -143,8 +213,14 @@ async def upgrade(engine: AsyncEngine) -> None:
             "The database was written by a newer version of Threadkeeper.",
             "Run that version, or another DATABASE_URL.",
         ) from None
-    except (exc.OperationalError, sqlite3.OperationalError) as error:
+    except ServiceUnavailable as error:
+        raise OperatorError(str(error), "Start again in a while.") from None
+    except (exc.ProgrammingError, exc.IntegrityError, exc.DataError):
+        raise
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.OperationalError, OSError) as error:
         if path is None:
+            raise unreachable(error) from None
+        if not isinstance(error, (exc.OperationalError, sqlite3.OperationalError)):
             raise
         if "locked" in str(error):
             raise OperatorError(f"The database at {path} is locked.", "Stop what holds it and start again.") from None
@@ -153,6 +229,6 @@ async def upgrade(engine: AsyncEngine) -> None:
 
 def _upgrade(connection: sa.Connection) -> None:
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from bot.store import tool_files, tool_records
 from bot.store.controls import forget_lanes, reset_lane
 from bot.store.database import Database
 from bot.store.feedback import forget
 from bot.store.people import record, recorded
-from bot.store.tables import feedback, file_offers, inbox, lanes, people, threads
+from bot.store.tables import feedback, file_offers, inbox, lanes, people, threads, tool_audit
 from bot.store.threads import thread_from
+from bot.store.tool_audit import forget_words
 from bot.types import Act, Known, Thread
 
 AT_ONCE = 50
@@ -123,10 +125,16 @@ class SqlForgetting:
             spoken_to = sa.tuple_(people.c.channel, people.c.tenant, people.c.id).in_(whose.where(lanes.c.personal))
             connection.execute(sa.update(people).where(spoken_to).values(address=sa.null()))
             forget(connection, feedback.c.lane.in_(keys))
+            forget_words(connection, tool_audit.c.lane.in_(keys))
+            tool_files.forget(connection, keys)
             if person is not None:
+                tool_records.forget_person(connection, person)
                 whose = (feedback.c.channel, feedback.c.tenant, feedback.c.person)
                 told = zip(whose, (person.channel, person.tenant, person.id), strict=True)
                 forget(connection, sa.and_(*(column == value for column, value in told)))
+                calls = (tool_audit.c.channel, tool_audit.c.tenant, tool_audit.c.person)
+                theirs = zip(calls, (person.channel, person.tenant, person.id), strict=True)
+                forget_words(connection, sa.and_(*(column == value for column, value in theirs)))
                 row = [people.c.channel == person.channel, people.c.tenant == person.tenant, people.c.id == person.id]
                 connection.execute(sa.delete(people).where(*row))
 
@@ -137,8 +145,10 @@ class SqlForgetting:
 
         def operation(connection: sa.Connection) -> int:
             now = self._database.now()
+            tool_records.expire(connection, now - seconds)
             connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
             forget(connection, feedback.c.at < now - seconds)
+            connection.execute(sa.delete(tool_audit).where(tool_audit.c.at < now - seconds))
             busy = sa.select(inbox.c.id).where(inbox.c.lane == threads.c.lane, OPEN)
             old = sa.select(threads.c.id).where(threads.c.used_at < now - seconds, ~busy.exists())
             old = old.where(threads.c.forget_at.is_(None))

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.errors import LostLease
 from bot.store.acceptance import Acceptance
+from bot.store.approvals import until
 from bot.store.codec import decode
 from bot.store.database import HELD, RUNNING, Database, Row
 from bot.store.statements import TurnStatements
@@ -160,6 +161,26 @@ class SqlInbox:
 
         await self._database.write(operation)
 
+    async def wait(self, turn: int, owner: str, approval: str) -> None:
+        """See `InboxStore.wait`."""
+
+        def operation(connection: sa.Connection) -> None:
+            given_back = (
+                sa.update(inbox)
+                .where(HELD)
+                .values(
+                    state=sa.literal_column("'queued'"),
+                    owner=None,
+                    lease_until=None,
+                    not_before=until(connection, approval),
+                    attempts=inbox.c.attempts - 1,
+                )
+            )
+            if connection.execute(given_back, {"by_turn": turn, "by_owner": owner}).rowcount == 0:
+                raise LostLease(f"turn {turn}")
+
+        await self._database.write(operation)
+
     async def finish(self, turn: int, owner: str, ending: Ending) -> None:
         """See `InboxStore.finish`."""
         its = {"by_turn": turn, "by_owner": owner}
@@ -173,6 +194,7 @@ class SqlInbox:
                 connection.execute(self._run.finish_joined[ending.keep_text], {"by_turn": turn})
             if ended.has_called:
                 connection.execute(self._run.forget_outputs, {"by_turn": turn})
+                connection.execute(self._run.close_approvals, {"by_turn": turn})
             if ending.use is not None:
                 connection.execute(self._run.use, _used(ending.use))
             for column, told in ((lanes.c.notice_at, ending.notice), (lanes.c.withdrawn_at, ending.withdrawn)):

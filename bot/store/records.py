@@ -1,101 +1,25 @@
-"""What is asked of turns from outside their running, and the tool calls they made."""
+"""What is asked of turns from outside their running."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from bot.store.codec import decode
 from bot.store.controls import drop_joined
-from bot.store.database import BY_TURN, Database, must_hold
-from bot.store.tables import file_offers, inbox, lanes, tool_calls
-from bot.types import Control, Ended, JsonObject, Message, ToolOutput, ToolRow
+from bot.store.database import Database
+from bot.store.tables import approvals, file_offers, inbox, lanes, tool_calls
+from bot.store.tool_files import sweep
+from bot.types import Control, Ended, JsonObject, Message
 
 UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
 
 
-class SqlToolCalls:
-    """The `ToolCallStore` over a database. Its statements are built once: building one costs more than running it."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        columns = ("turn", "call_id", "attempt", "round", "position", "name", "once")
-        self._insert = database.insert(tool_calls).values(
-            **{name: sa.bindparam(f"its_{name}") for name in columns},
-            state="started",
-            started_at=database.now(),
-        )
-        self._end = (
-            sa.update(tool_calls)
-            .where(tool_calls.c.turn == BY_TURN, tool_calls.c.call_id == sa.bindparam("by_call"))
-            .values(
-                state=sa.bindparam("new_state"),
-                output=sa.bindparam("new_output"),
-                error=sa.bindparam("new_error"),
-                finished_at=database.now(),
-            )
-        )
-        self._rows = sa.select(tool_calls).where(tool_calls.c.turn == BY_TURN).order_by(tool_calls.c.id)
-
-    async def started(self, turn: int, owner: str, rows: Sequence[ToolRow]) -> None:
-        """See `ToolCallStore.started`."""
-        begun = [
-            {
-                "its_turn": turn,
-                "its_call_id": row.call_id,
-                "its_attempt": row.attempt,
-                "its_round": row.round,
-                "its_position": row.position,
-                "its_name": row.name,
-                "its_once": row.once,
-            }
-            for row in rows
-        ]
-        await self._write(turn, owner, self._insert, begun)
-
-    async def ended(self, turn: int, owner: str, outputs: Sequence[ToolOutput]) -> None:
-        """See `ToolCallStore.ended`."""
-        done = [
-            {
-                "by_turn": turn,
-                "by_call": output.call_id,
-                "new_state": "unknown" if output.error == "unknown" else "done",
-                "new_output": output.output,
-                "new_error": output.error,
-            }
-            for output in outputs
-        ]
-        await self._write(turn, owner, self._end, done)
-
-    async def _write(self, turn: int, owner: str, statement: Any, each: list[dict[str, Any]]) -> None:
-        def operation(connection: sa.Connection) -> None:
-            must_hold(connection, turn, owner)
-            if each:
-                connection.execute(statement, each)
-
-        await self._database.write(operation)
-
-    async def rows(self, turn: int) -> list[ToolRow]:
-        """See `ToolCallStore.rows`."""
-        async with self._database.read() as connection:
-            return [
-                ToolRow(
-                    call_id=row.call_id,
-                    attempt=row.attempt,
-                    round=row.round,
-                    position=row.position,
-                    name=row.name,
-                    once=row.once,
-                    state=row.state,
-                    output=row.output,
-                    error=row.error,
-                    started_at=row.started_at,
-                    finished_at=row.finished_at,
-                )
-                for row in await connection.execute(self._rows, {"by_turn": turn})
-            ]
+_ASKED = [
+    column for column in approvals.c if column.name not in {"id", "turn", "lane", "arguments", "digest", "nudged"}
+]
+"""What is shown of an approval; whoever knows its id and is the right person could decide it."""
 
 
 class SqlRecords:
@@ -198,7 +122,8 @@ class SqlRecords:
                 .where(inbox.c.joined_to == turn, kept)
                 .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
             )
-            connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn == turn))
+            for made in (tool_calls, approvals):
+                connection.execute(sa.delete(made).where(made.c.turn == turn))
             return put_back.rowcount > 0
 
         return await self._database.write(operation)
@@ -262,8 +187,10 @@ class SqlRecords:
                 .values(payload=None)
             )
             connection.execute(sa.delete(file_offers).where(file_offers.c.expires_at < now))
+            sweep(connection, now)
             old = sa.select(inbox.c.id).where(inbox.c.finished_at < now - rows_older_than)
-            connection.execute(sa.delete(tool_calls).where(tool_calls.c.turn.in_(old)))
+            for made in (tool_calls, approvals):
+                connection.execute(sa.delete(made).where(made.c.turn.in_(old)))
             gone = connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))
             return gone.rowcount
 
@@ -283,6 +210,8 @@ class SqlRecords:
                 sa.select(*called).where(tool_calls.c.turn == turn).order_by(tool_calls.c.id)
             )
             described: JsonObject = dict(row) | {"tool_calls": [dict(call) for call in calls.mappings()]}
+            asked = await connection.execute(sa.select(*_ASKED).where(approvals.c.turn == turn))
+            described["approvals"] = [dict(one) for one in asked.mappings()]
         steps: JsonObject = described["steps"] or {}
         described["steps"] = {name: value for name, value in steps.items() if not name.startswith("text:")}
         return described

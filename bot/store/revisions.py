@@ -139,7 +139,7 @@ def _stop(database: Database, connection: sa.Connection, about: Earlier) -> tupl
     if not about.alone or not about.row.joins or about.row.interrupt:
         return ()
     turn = about.row.id
-    connection.execute(sa.update(inbox).where(inbox.c.id == turn).values(interrupt=Interrupt.STOP))
+    connection.execute(sa.update(inbox).where(inbox.c.id == turn).values(interrupt=Interrupt.STOP, not_before=None))
     connection.execute(sa.update(lanes).where(lanes.c.key == about.row.lane).values(withdrawn_at=database.now()))
     return (turn,)
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.store.database import BY_OWNER, BY_TURN, HELD, RUNNING, Database
-from bot.store.tables import inbox, lanes, threads, tool_calls
+from bot.store.tables import approvals, inbox, lanes, threads, tool_calls
 from bot.types import Ended
 
 QUEUED = sa.text("state = 'queued'")
@@ -52,6 +52,7 @@ class TurnStatements:
         self.finish = {keep: _finish(now, keep) for keep in (True, False)}
         self.finish_joined = {keep: _finish_joined(now, keep) for keep in (True, False)}
         self.forget_outputs = sa.update(tool_calls).where(tool_calls.c.turn == BY_TURN).values(output=None)
+        self.close_approvals = _close_approvals()
         self.use = _use(now)
 
 
@@ -134,6 +135,12 @@ def _finish_joined(now: sa.ColumnElement[float], keep_text: bool) -> Any:
     return (
         sa.update(inbox).where(inbox.c.joined_to == BY_TURN, JOINED).values(**_done(now, keep_text), ended=Ended.MERGED)
     )
+
+
+def _close_approvals() -> Any:
+    """What the turn asked for is open no more, and forgotten."""
+    still = sa.case((approvals.c.state == "asked", "expired"), else_=approvals.c.state)
+    return sa.update(approvals).where(approvals.c.turn == BY_TURN).values(arguments=None, state=still)
 
 
 def _use(now: sa.ColumnElement[float]) -> Any:

@@ -196,6 +196,104 @@ tool_calls = sa.Table(
     sa.UniqueConstraint("turn", "call_id", name="tool_calls_turn"),
 )
 
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    # told to channels: it cannot be guessed
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    # who asked the agent
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("tool", sa.Text, nullable=False),
+    # as the agent sent them, forgotten with the turn; and what tells them from others
+    sa.Column("arguments", sa.Text),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("asked_at", SECONDS, nullable=False),
+    sa.Column("expires_at", SECONDS, nullable=False),
+    # the question's id in the channel
+    sa.Column("delivered", sa.Text),
+    # somebody wrote while it waits
+    sa.Column("nudged", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("decider", sa.Text),
+    sa.Column("decider_name", sa.Text),
+    sa.Column("decided_at", SECONDS),
+    sa.UniqueConstraint("turn", "call_id", name="approvals_turn"),
+    sa.Index(
+        "approvals_asked",
+        "lane",
+        sqlite_where=sa.text("state = 'asked'"),
+        postgresql_where=sa.text("state = 'asked'"),
+    ),
+)
+
+tool_audit = sa.Table(
+    "tool_audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", SECONDS, nullable=False),
+    # none where it was called at the command line
+    sa.Column("turn", sa.Integer),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("tool", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("sizes", sa.JSON, nullable=False),
+    # the values, less what is secret: kept only where AUDIT_ARGUMENTS says so, and forgotten with the person
+    sa.Column("arguments", sa.JSON(none_as_null=True)),
+    # none while it runs, and of a call that was cut off; without the time in which a person was asked
+    sa.Column("seconds", SECONDS),
+    sa.Column("output_size", sa.Integer),
+    sa.Column("error", sa.Text),
+    # who agreed or declined, where a person was asked
+    sa.Column("decider", sa.Text),
+    sa.Index("tool_audit_at", "at"),
+    sa.Index("tool_audit_turn", "turn"),
+    # what holds a person's words
+    sa.Index(
+        "tool_audit_words",
+        "lane",
+        sqlite_where=sa.text("arguments IS NOT NULL"),
+        postgresql_where=sa.text("arguments IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+tool_records = sa.Table(
+    "tool_records",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    # whose they are; both empty: the organisation's
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("collection", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("at", SECONDS, nullable=False),
+    sa.Index("tool_records_at", "tenant", "channel", "person", "collection", "at"),
+)
+
+tool_files = sa.Table(
+    "tool_files",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", SECONDS, nullable=False),
+    sa.Index("tool_files_turn", "turn"),
+    sa.Index("tool_files_expires", "expires_at"),
+)
+
 feedback = sa.Table(
     "feedback",
     metadata,

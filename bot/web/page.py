@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 _FOLDER = Path(__file__).parent / "static"
 _FILES = {
     "/": ("index.html", "text/html"),
+    "/static/asks.js": ("asks.js", "text/javascript"),
     "/static/attach.js": ("attach.js", "text/javascript"),
     "/static/beside.js": ("beside.js", "text/javascript"),
     "/static/chat.css": ("chat.css", "text/css"),

@@ -159,6 +159,23 @@ async def test_a_fault_of_ours_says_nothing(
 # -- deliveries --------------------------------------------------------------------------------------------------
 
 
+async def test_what_a_tool_is_doing_is_told_while_an_answer_is_made(bot: LocalBot, client: TestClient) -> None:
+    async with client.get("/local/events", params=ALEX) as response:
+        bot.channel.progress(ADDRESS, "too early")
+        async with bot.channel.working(ADDRESS):
+            bot.channel.progress(ADDRESS, "Reading 1 of 2")
+        bot.channel.progress(ADDRESS, "too late")
+        bot.channel.progress({"conversation": "nowhere"}, "of nobody")
+        await bot.channel.send(ADDRESS, Part("4 pm"))
+        told = await events(response, 4)
+    assert [(kind, data.get("words")) for _, kind, data in told] == [
+        ("typing", None),
+        ("typing", "Reading 1 of 2"),
+        ("typing", None),
+        ("message", None),
+    ]
+
+
 async def test_deliveries_and_typing_are_told_as_they_happen(bot: LocalBot, client: TestClient) -> None:
     async with client.get("/local/events", params=ALEX) as response:
         assert response.headers["Content-Type"] == "text/event-stream"

@@ -16,7 +16,7 @@ from bot.errors import DeliveryFailed, DeliveryRefused, Interrupted, LostLease, 
 from bot.events import Unexpected
 from bot.ports import Show
 from bot.texts import Texts
-from bot.types import ConversationKind, JsonObject, Part
+from bot.types import Asked, Control, ConversationKind, JsonObject, Part
 from tests.teams import abs_slack, group_message, message
 from tests.teams.connector import cut, hold, status
 from tests.teams.labels import LABEL
@@ -114,6 +114,21 @@ def streamed(rig: Rig) -> list[dict[str, Any]]:
 
 
 # -- from the first sign to the last word -------------------------------------------------------------------
+
+
+async def test_what_a_tool_is_doing_is_shown_until_the_answer_has_words(rig: Rig, address: JsonObject) -> None:
+    async with streaming(rig, address) as show:
+        for words in ("Reading 1 of 2", "Reading 2 of 2"):
+            rig.teams.progress(address, words)
+            await beat(rig)
+            assert rig.connector.chats.shown(CHAT) == [("informative", words)]
+        await grown(rig, show, "A brown")
+        rig.teams.progress(address, "Reading on")
+        await beat(rig)
+        assert rig.connector.chats.shown(CHAT) == [("streaming", "A brown")]
+        await send(rig, address, answer("A brown fox jumps."))
+    assert rig.connector.chats.shown(CHAT) == [("message", "A brown fox jumps.")]
+    rig.teams.progress({**address, "conversation": {"id": "elsewhere"}}, "of nobody")
 
 
 @pytest.mark.invariant("I5")
@@ -654,3 +669,74 @@ def test_why_it_is_refused(status: int, code: str, said: str, why: Why | None) -
     assert (found.why if found else None) == why
     assert found is None or isinstance(found, DeliveryRefused)
     assert "wrote" not in str(found)
+
+
+# -- a question in between ------------------------------------------------------------------------------------
+
+ASKED = Asked("appr-1", "create_ticket", {"title": "Printer on fire"}, "Ann")
+QUESTION = Part("May I?", asks=ASKED)
+ON_THE_CARD = "May I use create_ticket for Ann? Approve or decline."
+
+
+async def test_a_question_takes_thinking_away(rig: Rig, address: JsonObject) -> None:
+    async with streaming(rig, address):
+        assert rig.connector.chats.shown(CHAT) == [("informative", THINKING)]
+        await send(rig, address, QUESTION)
+        assert rig.connector.chats.shown(CHAT) == [("message", ON_THE_CARD)]
+        assert rig.clock.sleeping == [], "nobody types, and nothing grows, while a person is asked"
+        await send(rig, address, answer("It is done."))
+    assert rig.connector.chats.shown(CHAT) == [("message", ON_THE_CARD), ("message", "It is done.")]
+
+
+async def test_what_grew_before_a_question_stays(rig: Rig, address: JsonObject) -> None:
+    async with streaming(rig, address) as show:
+        await grown(rig, show, "I'll open a ticket.")
+        await send(rig, address, QUESTION)
+    assert rig.connector.chats.shown(CHAT) == [("message", "I'll open a ticket."), ("message", ON_THE_CARD)]
+
+
+async def test_words_with_controls_take_thinking_away_too(rig: Rig, address: JsonObject) -> None:
+    async with streaming(rig, address):
+        await send(rig, address, Part("It takes a while.", controls=(Control.STOP,)))
+    assert rig.connector.chats.shown(CHAT) == [("message", "It takes a while.")]
+    assert len(rig.connector.chats.cards(CHAT)) == 1
+
+
+@pytest.mark.invariant("I8")
+async def test_nothing_is_asked_of_somebody_who_has_stopped(rig: Rig, address: JsonObject) -> None:
+    async with streaming(rig, address):
+        rig.connector.chats.stop(CHAT)
+        with pytest.raises(Interrupted):
+            await send(rig, address, QUESTION)
+    assert rig.connector.chats.cards(CHAT) == []
+    assert [said.text for said in rig.accepted[1:]] == ["stop"]
+
+
+# -- where the connector knows less -------------------------------------------------------------------------------
+
+
+@pytest.mark.invariant("I6")
+@pytest.mark.parametrize("code", [404, 405, 501])
+async def test_where_nothing_may_grow_the_answer_comes_once(rig: Rig, address: JsonObject, code: int) -> None:
+    async with rig.teams.working(address) as show:
+        assert show is not None
+        await rig.connector.wait_for(1)
+        rig.connector.faults.append(status(code))
+        await eventually(lambda: teams_stream.START_AFTER in rig.clock.sleeping)
+        rig.clock.advance(teams_stream.START_AFTER)
+        await rig.connector.wait_for(2)
+        show("It is")
+        await eventually(lambda: rig.clock.sleeping != [])
+        await send(rig, address, answer("It is 4 pm."))
+    assert rig.connector.chats.shown(CHAT) == [("message", "It is 4 pm.")]
+    assert len(streamed(rig)) == 1, "what is refused for good is not asked for again"
+    assert not any(isinstance(event, Unexpected) for event in rig.events)
+
+
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize("code", [403, 404, 405, 501])
+async def test_where_nothing_can_be_deleted_thinking_is_replaced(rig: Rig, address: JsonObject, code: int) -> None:
+    rig.connector.chats.keeps, rig.connector.chats.keeps_with = True, code
+    async with streaming(rig, address):
+        await send(rig, address, QUESTION)
+    assert rig.connector.chats.shown(CHAT) == [("message", Texts().asked_first()), ("message", ON_THE_CARD)]

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from bot.channels.screen import plain
 from bot.channels.terminal import chat, joined, typed_lines
 from bot.errors import ServiceUnavailable
 from bot.events import RunLooked
-from bot.types import Citation, File, Part
+from bot.types import Asked, Citation, Control, File, Part
 from bot.web.app import create_app
 from tests.web.local_bot import LocalBot, lane_of, view
 
@@ -85,10 +86,17 @@ async def test_a_turn_is_shown_as_it_happens(bot: LocalBot, server: TestServer) 
     await seat.reads("✗ crm failed: timeout")
     seat.type("stop")  # while it runs
     assert (await bot.said(2)).text == "stop"
-    await bot.say(message, "It is **21:04**.", buttons=("retry",))
+    asked = Asked("appr-1", "crm", {}, "Alex")
+    delivered = await bot.channel.send(message.address, Part("May I use **crm**?", asks=asked))
+    await seat.reads("May I use crm?")
+    decided = replace(asked, outcome="_Approved by Alex._")
+    await bot.channel.update(message.address, delivered, Part("May I use **crm**? Yes.", asks=decided))
+    await seat.reads("Threadkeeper, decided")
+    await seat.reads("Approved by Alex.")
+    await bot.say(message, "It is **21:04**.", buttons=("retry",), controls=(Control.START_OVER,))
     bot.end(message)
     await seat.reads("It is 21:04.")
-    await seat.reads("You can say: retry")
+    await seat.reads("You can say: retry, start over")
     await seat.reads("answered in 1.2 s")
     seat.type("", "exit")
     await talk

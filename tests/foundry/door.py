@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
+from email.utils import formatdate
 from typing import Any, NoReturn, cast
 
 from aiohttp import web
@@ -35,6 +37,8 @@ class Door:
         self.faults = faults
         self.token: str | None = None
         """The only bearer token to be accepted; None: any."""
+        self.ahead = 0.0
+        """By how many seconds the server's clock, as its answers tell it, is ahead of ours."""
         self.requests: list[Recorded] = []
         self.moved = asyncio.Event()
         """Set whenever a request has come or been dealt with."""
@@ -62,7 +66,8 @@ class Door:
         return door
 
     async def sign(self, request: web.Request, response: web.StreamResponse) -> None:
-        """The ids by which an answer of the data plane can be asked after."""
+        """The time, and the ids by which an answer of the data plane can be asked after."""
+        response.headers["Date"] = formatdate(time.time() + self.ahead, usegmt=True)
         if request.path.startswith(OPENAI + "/"):
             response.headers["x-request-id"] = response.headers["apim-request-id"] = str(uuid.uuid4())
 

@@ -133,6 +133,15 @@ class FoundryServer:
         self._door.token = token
 
     @property
+    def ahead(self) -> float:
+        """By how many seconds its answers' Date is ahead of this machine's clock."""
+        return self._door.ahead
+
+    @ahead.setter
+    def ahead(self, seconds: float) -> None:
+        self._door.ahead = seconds
+
+    @property
     def requests(self) -> list[Recorded]:
         """Every request to the API so far, refused ones too."""
         return self._door.requests

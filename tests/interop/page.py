@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.async_api import Locator, Page, Route, ViewportSize, expect
+from playwright.async_api import FloatRect, Locator, Page, Route, ViewportSize, expect
 
 from bot.settings import is_loopback
 from tests.interop.playground import PATIENCE
 from tests.interop.servers import PLAYGROUND
 from tests.web.driver import chromium
 
-SIZE = ViewportSize(width=1280, height=800)
+SIZE = ViewportSize(width=1280, height=640)
+CONVERSATION = FloatRect(x=330, y=50, width=620, height=580)
 
 
 class PlaygroundPage:
@@ -54,6 +55,11 @@ class PlaygroundPage:
             await self.page.locator("#typeahead-menu").get_by_text(mentioning, exact=True).click()
         await self.page.keyboard.type(text)
         await self.page.keyboard.press("Enter")
+
+    async def picture(self, path: Path) -> None:
+        """Save how the conversation looks, with nothing of the client beside it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        await self.page.screenshot(path=path, clip=CONVERSATION, animations="disabled")
 
     # -- what a person sees --------------------------------------------------------------------------------
 

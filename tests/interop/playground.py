@@ -146,7 +146,10 @@ class Playground:
         message: dict[str, Any] = event.get("message") or {}
         labels: list[str] = (message.get("aiEntity") or {}).get("additionalType") or []
         if event["action"] == "typing" or message.get("from", {}).get("id") == self.bot:
-            text = str(message.get("text", ""))
+            cards: list[dict[str, Any]] = [
+                one["content"] for one in message.get("attachments") or () if one.get("content")
+            ]
+            text = str(message.get("text") or next((card["fallbackText"] for card in cards), ""))
             self.shown.append(Shown(event["action"], event["actionConversationId"], text, AI_LABEL in labels))
 
     def _on_log(self, event: dict[str, Any]) -> None:

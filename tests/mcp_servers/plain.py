@@ -63,6 +63,7 @@ TOOLS = [
     tool("meta"),
     tool("variable", key="string"),
     tool("asks"),
+    tool("asks_more"),
     tool("samples"),
     tool("dies"),
     tool("child"),
@@ -85,7 +86,7 @@ def shown() -> Answer:
         "content": [
             {"type": "text", "text": "Here:"},
             {"type": "image", "data": "A" * 16384, "mimeType": "image/png"},
-            {"type": "audio", "data": "QUJD", "mimeType": "audio/wav"},
+            {"type": "audio", "data": "QUJD", "mimeType": "audio/x-wav"},
             {"type": "resource", "resource": {"uri": "note://1", "mimeType": "text/plain", "text": "a note"}},
             {"type": "resource", "resource": blob},
             {"type": "resource_link", "name": "More", "uri": "https://example.com/more"},
@@ -153,6 +154,12 @@ def elicited() -> Answer:
     return text(f"deleted: {answer['result']['action']}")
 
 
+def elicited_more() -> Answer:
+    schema = {"type": "object", "properties": {"why": {"type": "string"}}, "required": ["why"]}
+    answer = asked("elicitation/create", {"message": "Why?", "requestedSchema": schema})
+    return text(f"deleted: {answer['result']['action']}")
+
+
 def sampled() -> Answer:
     answer = asked("sampling/createMessage", {"messages": [], "maxTokens": 1})
     return text("refused" if "error" in answer else "sampled")
@@ -169,6 +176,7 @@ CALLS: dict[str, Any] = {
     "long": lambda: text("word " * 20_000),
     "variable": lambda key: text(os.environ.get(key, "unset")),
     "asks": elicited,
+    "asks_more": elicited_more,
     "samples": sampled,
     "dies": die,
     "child": child,

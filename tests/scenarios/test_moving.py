@@ -194,7 +194,7 @@ async def test_the_command(tmp_path: Path, services: Services):
     async with opened(tmp_path, services, "foundry-classic") as world:
         await world.ask("remember my code is 2208")
     environ = {name.upper(): str(value) for name, value in services.settings("foundry").items()}
-    code, out, err = await command(tmp_path, "migrate", "--dry-run", **environ)
+    code, out, err = await command(tmp_path, "migrate", "--dry-run", fresh=True, **environ)
     assert (code, "if it were done" in out, "1" in out) == (0, True, True), err
     assert services.foundry.project.conversations == {}
     code, out, err = await command(tmp_path, "migrate", **environ)

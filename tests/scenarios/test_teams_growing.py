@@ -92,8 +92,10 @@ async def open_teams(
     )
     async with open_bot(settings_for(folder), stand_ins) as bot, TestServer(bot.app) as server:
         await bot.start()
-        yield Teams(bot, connector, agent, events, str(server.make_url("/api/messages")))
-        await bot.stop(grace)
+        try:
+            yield Teams(bot, connector, agent, events, str(server.make_url("/api/messages")))
+        finally:
+            await bot.stop(grace)
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ async def test_stop_in_teams_is_the_word_stop(tmp_path: Path, connector: FakeCon
         assert teams.endings == [Ended.STOPPED, Ended.CONFIRMED]
         assert agent.cancelled == ["r1"]
         await teams.say("and now")
-        await teams.until(lambda chat: len(chat) == 3)
+        await teams.until(lambda chat: len(chat) == 3 and chat[2][0] == "message")
         assert teams.chat[2] == ("message", "answer to and now")
 
 

@@ -13,9 +13,6 @@ from bot.errors import RunActive, ThreadGone
 from bot.ports import History
 from bot.store import open_store
 from bot.types import JsonObject, Kept, RunMark, Said
-from tests.databases import database_url, postgresql
-
-__all__ = ["database_url", "postgresql"]
 
 CALLS = {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "function": {"name": "weather"}}]}
 

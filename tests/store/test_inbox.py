@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from bot.clock import SystemClock
 from bot.errors import Interrupted, LostLease
@@ -32,7 +30,7 @@ from bot.types import (
     ToolOutput,
     ToolRow,
 )
-from tests.databases import database_url, execute, postgresql  # noqa: F401
+from tests.databases import postgresql_database
 from tests.world import ADA, GRACE, message
 
 UNDO = 600.0
@@ -48,7 +46,7 @@ async def opened(url: str, *, runner: bool = True) -> AsyncGenerator[SqlStore]:
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[SqlStore]:  # noqa: F811
+async def store(database_url: str) -> AsyncGenerator[SqlStore]:
     async with opened(database_url) as store:
         yield store
 
@@ -354,19 +352,10 @@ async def test_many_claims_at_once_never_share_a_lane(store: SqlStore):
 
 
 @pytest.mark.invariant("I3")
-async def test_two_replicas_that_take_one_lane_by_different_messages_do_not_fail(postgresql: str):  # noqa: F811
+async def test_two_replicas_that_take_one_lane_by_different_messages_do_not_fail(postgresql: str):
     """A slow acceptance has the earlier id and is seen later: each finds another head of the lane."""
-    server, name = make_url(postgresql), f"t_{uuid.uuid4().hex}"
-    await execute(server, f"CREATE DATABASE {name}")
-    url = server.set(database=name).render_as_string(hide_password=False)
-    store = await open_store(url, SystemClock(), runner=True)
-    other = await open_store(url, SystemClock(), runner=True)
-    try:
+    async with postgresql_database(postgresql) as url, opened(url) as store, opened(url) as other:
         await _two_heads(store, other)
-    finally:
-        await store.close()
-        await other.close()
-        await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def _two_heads(store: SqlStore, other: SqlStore) -> None:

@@ -41,7 +41,6 @@ from bot.types import (
     ToolOutput,
     ToolRow,
 )
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.store.model import Model, Turn
 from tests.world import ADA, GRACE, group, message
 
@@ -494,7 +493,7 @@ def pick_of(options: list[T], pick: int) -> T:
 
 
 @pytest.fixture
-def bench(database_url: str) -> Generator[Bench]:  # noqa: F811
+def bench(database_url: str) -> Generator[Bench]:
     with opened(database_url) as bench:
         yield bench
 

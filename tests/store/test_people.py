@@ -16,14 +16,13 @@ from bot.clock import SystemClock
 from bot.store import SqlStore, open_store
 from bot.threads import thread_key
 from bot.types import Act, Control, Ended, Ending, Entry, Known, Person, Thread, ThreadReason
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.world import ADA, GRACE, group, message
 
 UNDO = 600.0
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[SqlStore]:  # noqa: F811
+async def store(database_url: str) -> AsyncGenerator[SqlStore]:
     store = await open_store(database_url, SystemClock(), runner=True)
     yield store
     await store.close()
@@ -145,8 +144,8 @@ async def test_a_thread_in_use_does_not_expire(store: SqlStore):
     assert await store.people.everyone() == []
 
 
-async def test_lanes_of_before_get_their_owners(database_url: str):  # noqa: F811
-    engine = create_async_engine(database_url)
+async def test_lanes_of_before_get_their_owners(empty_database_url: str):
+    engine = create_async_engine(empty_database_url)
     keys = ["c/t/person/ada", "c/t/group/g%2F1/ada", "c/t/group/g2"]
 
     def before(connection: sa.Connection) -> None:
@@ -161,7 +160,7 @@ async def test_lanes_of_before_get_their_owners(database_url: str):  # noqa: F81
     async with engine.begin() as connection:
         await connection.run_sync(before)
     await engine.dispose()
-    store = await open_store(database_url, SystemClock(), runner=True)
+    store = await open_store(empty_database_url, SystemClock(), runner=True)
     ada = await known(store, "ada")
     assert await store.people.lanes(ada, every=False) == keys[:1]
     assert sorted(await store.people.lanes(ada, every=True)) == sorted(keys[:2])

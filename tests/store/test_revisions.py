@@ -26,7 +26,6 @@ from bot.types import (
     MessageKind,
     Revision,
 )
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.world import ADA, GRACE, group, message
 
 UNDO = 600.0
@@ -36,7 +35,7 @@ ANSWERED = Ending(Ended.ANSWERED, {})
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[SqlStore]:  # noqa: F811
+async def store(database_url: str) -> AsyncGenerator[SqlStore]:
     opened = await open_store(database_url, SystemClock(), runner=True)
     try:
         yield opened

@@ -12,14 +12,13 @@ from bot.errors import NotSaid
 from bot.store import SqlStore, open_store
 from bot.threads import thread_key
 from bot.types import Entry, FileOffer, Message, RemoteFile, Saying
-from tests.databases import database_url, postgresql  # noqa: F401
 from tests.world import ADA, group, message
 
 OFFER = FileOffer("offer-1", "test", "tenant", "ada", "chat-ada", RemoteFile("file-1", "a.xlsx", "text/x"))
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[SqlStore]:  # noqa: F811
+async def store(database_url: str) -> AsyncGenerator[SqlStore]:
     store = await open_store(database_url, SystemClock(), runner=True)
     yield store
     await store.close()

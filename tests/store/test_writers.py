@@ -15,11 +15,10 @@ from bot.store import SqlStore, open_store
 from bot.store.database import Database
 from bot.store.tables import people
 from bot.store.writers import KeptWriter, ThreadWriter
-from tests.databases import database_url, postgresql  # noqa: F401
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[SqlStore]:  # noqa: F811
+async def store(database_url: str) -> AsyncGenerator[SqlStore]:
     store = await open_store(database_url, SystemClock(), runner=True)
     try:
         yield store

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.teams.cards import broken_rules
 from tests.teams.labels import sound
 from tests.teams.streams import FakeChats
 
@@ -82,13 +83,14 @@ async def cut_body(request: web.Request) -> web.StreamResponse:
 
 
 class FakeConnector:
-    """Takes deliveries; `faults` strike the next ones, one each."""
+    """Takes deliveries; `faults` strike the next ones, one each. What breaks a rule of cards fails the test."""
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
         self.deliveries: list[Delivery] = []
         self.faults: deque[Fault] = deque()
         self.chats = FakeChats(now)
         self.token: Callable[[], str] | None = None
+        self.broken: list[str] = []
         self._now = now
         self._changed = asyncio.Condition()
         app = web.Application(client_max_size=1 << 22)
@@ -101,6 +103,7 @@ class FakeConnector:
 
     async def close(self) -> None:
         await self._server.close()
+        assert not self.broken, f"Teams would not take this: {self.broken}"
 
     @property
     def url(self) -> str:
@@ -169,6 +172,11 @@ class FakeConnector:
         if not sound(activity):
             return web.json_response({"error": {"code": "BadSyntax"}}, status=400)
         info = request.match_info
+        told = activity.get("conversation", {}).get("conversationType")
+        broken = broken_rules(activity, personal=told == "personal")
+        if broken:
+            self.broken += broken
+            return web.json_response({"error": {"code": "BadSyntax"}}, status=400)
         return self.chats.judged(
             request.method, info["conversation"], info.get("activity"), activity, f"delivered-{place + 1}"
         )

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jwt
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography import x509
@@ -47,6 +48,8 @@ class FakeEntra:
         self.requests: list[dict[str, Any]] = []
         self.refusal: tuple[int, dict[str, Any]] | None = None
         self.lifetime = 3600
+        self.claims: dict[str, Any] | None = None
+        """What its tokens say of the app; None: they are not to be read."""
         self.gate: asyncio.Event | None = None
         self.reached = asyncio.Event()
         self.ca_file = str(folder / "entra.pem")
@@ -92,9 +95,12 @@ class FakeEntra:
             await self.gate.wait()
         if self.refusal is not None:
             return web.json_response(self.refusal[1], status=self.refusal[0])
-        body = {"token_type": "Bearer", "expires_in": self.lifetime, "access_token": f"token-{number}"}
+        body = {"token_type": "Bearer", "expires_in": self.lifetime, "access_token": self._made(number)}
         body["resource"] = "https://api.botframework.com"
         return web.json_response(body)
+
+    def _made(self, number: int) -> str:
+        return f"token-{number}" if self.claims is None else jwt.encode(self.claims, "a key of nobody's" * 2)
 
     async def _token(self, request: web.Request) -> web.Response:
         self.requests.append({"tenant": request.match_info["tenant"]} | dict(await request.post()))

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 
 from bot.channels.botframework import BotFramework, BotFrameworkChannel
 from bot.events import Event
-from bot.types import Accepted, Feedback, JsonObject, Message, Told
+from bot.types import Accepted, Decision, Feedback, JsonObject, Message, Told
 from tests.teams.clock import HeldClock
 from tests.teams.connector import FakeConnector
 from tests.teams.entra import FakeEntra
@@ -33,12 +33,15 @@ class Rig:
     events: list[Event] = field(default_factory=list)
     judged: list[Feedback] = field(default_factory=list)
     fault: Exception | None = None
+    decision: Decision | None = None
+    """What the next presses come to."""
 
     async def accept(self, message: Message) -> Accepted:
         if self.fault is not None:
             raise self.fault
+        fresh = all(message.id != one.id for one in self.accepted)
         self.accepted.append(message)
-        return Accepted(turn=len(self.accepted), fresh=True)
+        return Accepted(turn=len(self.accepted), fresh=fresh, decision=self.decision)
 
     async def judge(self, given: Feedback) -> Told:
         if self.fault is not None:

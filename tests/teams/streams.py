@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.teams.cards import ADAPTIVE
+
 LIFETIME = 120.0
 PERSONAL = "a:"
 """How the ids of one-to-one chats begin."""
@@ -32,6 +34,7 @@ class Shown:
     state: str = "message"
     sequence: int = 0
     began: float = 0.0
+    card: Activity | None = None
 
 
 def refused(status: int, code: str, message: str = "") -> web.Response:
@@ -44,6 +47,12 @@ def stream_info(activity: Activity) -> Activity | None:
     return found[0] if found else None
 
 
+def _content(activity: Activity) -> tuple[str, Activity | None]:
+    """The words of a message; of a card those that stand in its place, and the card."""
+    cards = [one["content"] for one in activity.get("attachments") or () if one["contentType"] == ADAPTIVE]
+    return (cards[0]["fallbackText"], cards[0]) if cards else (activity.get("text", ""), None)
+
+
 class FakeChats:
     """What stands in each conversation. `quota`: more than one request of a stream in a second is refused."""
 
@@ -51,6 +60,7 @@ class FakeChats:
         self.quota = True
         self.keeps = False
         """Nothing can be deleted."""
+        self.keeps_with = 403
         self.stop_sentence = STOPPED
         self._now = now
         self._shown: dict[str, list[Shown]] = {}
@@ -63,6 +73,10 @@ class FakeChats:
     def ids(self, conversation: str) -> list[str]:
         """The ids of those entries."""
         return [one.id for one in self._shown.get(conversation, ())]
+
+    def cards(self, conversation: str) -> list[tuple[str, Activity]]:
+        """Id and content of every card, oldest first."""
+        return [(one.id, one.card) for one in self._shown.get(conversation, ()) if one.card is not None]
 
     def stop(self, conversation: str) -> None:
         """The person presses Stop."""
@@ -86,7 +100,8 @@ class FakeChats:
         if info is not None:
             return self._streamed(conversation, activity_id, activity, info, new_id)
         if activity.get("type") == "message":
-            self._shown.setdefault(conversation, []).append(Shown(new_id, activity.get("text", "")))
+            words, card = _content(activity)
+            self._shown.setdefault(conversation, []).append(Shown(new_id, words, card=card))
         return web.json_response({"id": new_id}, status=201)
 
     def _changed(self, method: str, conversation: str, activity_id: str, activity: Activity) -> web.Response:
@@ -98,12 +113,13 @@ class FakeChats:
             return refused(403, "ContentStreamNotAllowed", NOT_ALLOWED)
         if method == "DELETE":
             if self.keeps:
-                return refused(403, "MessageDeletionDisabled")
+                return refused(self.keeps_with, "MessageDeletionDisabled")
             shown.remove(found)
             return web.Response(status=200)
-        if stream_info(activity) is not None or not activity.get("text"):
+        words, card = _content(activity)
+        if stream_info(activity) is not None or not words or activity.get("id", activity_id) != activity_id:
             return refused(400, "BadRequest")
-        found.text, found.state = activity["text"], "message"
+        found.text, found.state, found.card = words, "message", card
         return web.json_response({"id": activity_id})
 
     def _open(self, conversation: str) -> Shown | None:
@@ -131,6 +147,8 @@ class FakeChats:
         kind = info.get("streamType", "streaming")
         if activity["type"] != "typing" or info.get("streamSequence") != 1 or kind == "final":
             return refused(400, "BadRequest", "not the beginning of a stream")
+        if activity.get("conversation", {}).get("conversationType") != "personal":
+            return refused(405, "MethodNotAllowed")  # as Microsoft's own client answers
         if not conversation.startswith(PERSONAL) or self._open(conversation) is not None:
             return refused(403, "ContentStreamNotAllowed", NOT_ALLOWED)
         if kind == "informative" and len(activity["text"]) > 1000:

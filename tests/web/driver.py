@@ -108,7 +108,8 @@ class PageDriver:
             await self.page.keyboard.press(key)
 
     async def click(self, button: str) -> None:
-        await self.page.get_by_role("button", name=button, exact=True).click()
+        """The page's own button, where a message has one of the same name below it."""
+        await self.page.get_by_role("button", name=button, exact=True).first.click()
 
     async def choose(self, name: str) -> None:
         """Choose a person or a conversation with the mouse."""

@@ -21,7 +21,7 @@ from bot.events import (
     TurnEnded,
     TurnStarted,
 )
-from bot.types import Accepted, File, JsonObject, Message, Part, reference_of
+from bot.types import Accepted, Control, Decision, File, JsonObject, Message, Part, reference_of
 from bot.web.app import create_app
 
 
@@ -52,6 +52,8 @@ class LocalBot:
     views: dict[str, JsonObject] = field(default_factory=dict)
     refusals: list[Exception] = field(default_factory=list)
     turns: dict[str, int] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    """What presses come to, by the person who presses."""
     calls: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class LocalBot:
         if fresh:
             self.accepted.append(message)
             self.arrived.set()
-        return Accepted(turn, fresh)
+        return Accepted(turn, fresh, decision=self.decisions.get(message.person.id) if message.decides else None)
 
     async def said(self, count: int) -> Message:
         """The newest of `count` accepted messages, once it is there."""
@@ -117,8 +119,17 @@ class LocalBot:
     def call_ends(self, message: Message, tool: str, call: str, error: str | None = None) -> None:
         self.tell(ToolEnded(self.reference(message), lane_of(message), tool, call, 0.21, 40, error))
 
-    async def say(self, message: Message, text: str, *, by_agent: bool = True, buttons: tuple[str, ...] = ()) -> str:
-        return await self.channel.send(message.address, Part(text, by_agent=by_agent, buttons=buttons))
+    async def say(
+        self,
+        message: Message,
+        text: str,
+        *,
+        by_agent: bool = True,
+        buttons: tuple[str, ...] = (),
+        controls: tuple[Control, ...] = (),
+    ) -> str:
+        part = Part(text, by_agent=by_agent, buttons=buttons, controls=controls)
+        return await self.channel.send(message.address, part)
 
     async def give(self, message: Message, file: File) -> str:
         """A file that the agent made."""

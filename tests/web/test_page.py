@@ -13,6 +13,7 @@ from playwright.async_api import Browser, expect
 from bot.clock import SystemClock
 from tests.web.driver import PHONE, PageDriver, chromium
 from tests.web.local_bot import LocalBot, view
+from tests.web.pictures import keep
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -288,6 +289,7 @@ async def test_it_can_be_looked_at(
     async with PageDriver.open(browser, address_of(server), scheme=scheme, **more) as chat:
         await conversation(bot, chat, tmp_path / f"{look}.png")
         assert (tmp_path / f"{look}.png").stat().st_size > 10_000
+        keep(tmp_path / f"{look}.png", f"local-{look}")
         wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         assert not await chat.page.evaluate(wide), "the page scrolls sideways"
 

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.browser
 
 
 async def test_what_the_readme_promises(tmp_path: Path):
-    async with chromium() as browser, served(tmp_path) as bot, PageDriver.open(browser, bot.address) as page:
+    bots = served(tmp_path, fresh=True)
+    async with chromium() as browser, bots as bot, PageDriver.open(browser, bot.address) as page:
         await page.say("What's the current time in Tokyo and calculate 25 * 47?")
         await expect(page.answers.last).to_contain_text("1175")
         await expect(page.answers.last).to_contain_text("Asia/Tokyo")

@@ -110,8 +110,12 @@ function onEnded(data, replayed) {
   if (!replayed) refresh();
 }
 
+const typing = at("typing").querySelector("span");
+const isTyping = typing.textContent;
+
 function onTyping(data) {
   at("typing").hidden = !data.on;
+  typing.textContent = data.words || isTyping;
   at("stop").classList.toggle("busy", busy());
 }
 

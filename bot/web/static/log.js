@@ -1,5 +1,6 @@
 // The conversation as it is shown: bubbles, tool lines, dividers.
 
+import { controls, question } from "/static/asks.js";
 import { answerFile, element, sentFile, sources } from "/static/beside.js";
 import { markdown } from "/static/markdown.js";
 
@@ -123,7 +124,8 @@ function buttons(words) {
 }
 
 // Everything of a delivery but who said it.
-function fill(entry, data) {
+function fill(entry, data, here) {
+  const pressed = entry.contains(document.activeElement);
   while (entry.childElementCount > 1) entry.lastElementChild.remove();
   if (data.text.trim() || !data.file) entry.append(element("div", "words", markdown(data.text)));
   if (data.file) {
@@ -131,7 +133,10 @@ function fill(entry, data) {
     filesOf.set(data.id, data.file);
   }
   if (data.citations?.length) entry.append(sources(data.citations));
+  if (data.asks && !data.asks.outcome) entry.append(question(data.asks, here));
+  if (data.controls?.length) entry.append(controls(data.controls, sayWord));
   if (data.buttons?.length) entry.append(buttons(data.buttons));
+  if (pressed) document.getElementById("input").focus(); // the button that had it is gone
 }
 
 function recipient(data, here) {
@@ -141,13 +146,13 @@ function recipient(data, here) {
 function bot(data, here) {
   const known = byId.get(data.id);
   if (known) {
-    fill(known, data);
+    fill(known, data, here);
     return;
   }
   const to = recipient(data, here);
   const who = element("div", "who", `Threadkeeper${data.by_agent ? " (AI)" : ""}${to}${clock(data.at)}`);
   const made = element("div", `entry theirs${data.by_agent ? "" : " notice"}`, who);
-  fill(made, data);
+  fill(made, data, here);
   if (data.draft) draftOf(data.draft)?.remove(); // these are its final words
   add(data.id, made);
 }

@@ -1,0 +1,1 @@
+"""How Threadkeeper is deployed: the Teams app, the Slack app, the image, and Azure."""

@@ -1,0 +1,1 @@
+"""The app package of Microsoft Teams: `python -m infra.teams build`."""

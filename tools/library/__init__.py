@@ -1,0 +1,1 @@
+"""A folder of documents: read apart, kept as passages, searched by words."""
