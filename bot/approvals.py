@@ -48,10 +48,11 @@ class Approvals:
         approval = await self.store.ask(turn.id, turn.owner, call, turn.message.person.id, self.seconds)
         if approval.state == "asked" and approval.left <= 0:
             approval = await self.store.expire(turn.id, turn.owner, approval.id)
+        shown = self.toolbox.approval(call) or {}  # what nobody knows any more may not be shown
         if approval.state == "asked":
-            await self._put(turn, call, approval)
+            await self._put(turn, approval, shown)
             raise AwaitsApproval(approval.id)
-        await self._show(turn, call, approval)
+        await self._show(turn, approval, shown)
         return approval
 
     async def agrees(self, turn: Turn, call: ToolCall, words: str) -> bool:
@@ -61,30 +62,30 @@ class Approvals:
         """
         words = one_line(words)[:LONGEST]
         asks = ToolCall(f"{call.id}?{sha256(words.encode()).hexdigest()[:16]}", call.name, words)
-        seconds = min(self.seconds, HELD)
+        seconds, shown = min(self.seconds, HELD), {self.texts.tool_asks(): words}
         approval = await self.store.ask(turn.id, turn.owner, asks, turn.message.person.id, seconds)
         while approval.state == "asked":
             if approval.left <= 0:
                 approval = await self.store.expire(turn.id, turn.owner, approval.id)
                 break
-            await self._put(turn, asks, approval)
+            await self._put(turn, approval, shown)
             await turn.sleep(LOOK_AGAIN)
             approval = next(one for one in await self.store.of(turn.id) if one.id == approval.id)
-        await self._show(turn, asks, approval)
+        await self._show(turn, approval, shown)
         return approval.state == "approved"
 
     async def calls(self, turn: Turn) -> list[ToolCall]:
         """The calls that were asked about, as the agent sent them."""
         return [ToolCall(one.call_id, one.tool, one.arguments) for one in await self.store.of(turn.id)]
 
-    async def _put(self, turn: Turn, call: ToolCall, approval: Approval) -> None:
+    async def _put(self, turn: Turn, approval: Approval, arguments: Mapping[str, str]) -> None:
         """Put the question, or say to whoever wrote meanwhile that it waits."""
         if approval.delivered is None:
-            delivered = await self._send(turn, self._question(turn, call, approval))
-            self.emit(ApprovalAsked(turn.reference, turn.lane, call.name))
+            delivered = await self._send(turn, self._question(turn, approval, arguments))
+            self.emit(ApprovalAsked(turn.reference, turn.lane, approval.tool))
         elif approval.nudged:
             delivered = approval.delivered
-            await self._send(turn, Part(self.texts.waits_for_approval(call.name, _name(turn))))
+            await self._send(turn, Part(self.texts.waits_for_approval(approval.tool, _name(turn))))
         else:
             return
         await self.store.told(turn.id, turn.owner, approval.id, delivered)
@@ -94,30 +95,26 @@ class Approvals:
         await turn.may_speak(channel.send_timeout)
         return await channel.send(turn.message.address, part)
 
-    async def _show(self, turn: Turn, call: ToolCall, approval: Approval) -> None:
+    async def _show(self, turn: Turn, approval: Approval, arguments: Mapping[str, str]) -> None:
         """Put what was decided in the place of the question. Where that cannot be, the answer tells it."""
         shown: list[str] = turn.saved("decided") or []
         if approval.id in shown or approval.delivered is None:
             return
         await turn.save(decided=[*shown, approval.id])
-        self.emit(ApprovalDecided(turn.reference, turn.lane, call.name, approval.state))
+        self.emit(ApprovalDecided(turn.reference, turn.lane, approval.tool, approval.state))
         channel = self.channels[turn.message.conversation.channel]
         outcome = self.texts.approval_outcome(approval.state, approval.decider)
         try:
             await turn.may_speak(channel.send_timeout)
-            part = self._question(turn, call, approval, outcome)
+            part = self._question(turn, approval, arguments, outcome)
             await channel.update(turn.message.address, approval.delivered, part)
         except (DeliveryRefused, ServiceUnavailable, OperatorError) as failure:
             log.info("turn %s: a question was not changed (%s)", turn.reference, type(failure).__name__)
 
-    def _question(self, turn: Turn, call: ToolCall, approval: Approval, outcome: str = "") -> Part:
+    def _question(self, turn: Turn, approval: Approval, arguments: Mapping[str, str], outcome: str = "") -> Part:
         channel = self.channels[turn.message.conversation.channel]
-        if "?" in call.id:
-            arguments: Mapping[str, str] = {self.texts.tool_asks(): call.arguments}
-        else:
-            arguments = self.toolbox.approval(call) or {}  # what nobody knows any more may not be shown
-        text = self.texts.may_i(call.name, arguments, _name(turn), approval.left, outcome)
-        return Part(channel.dialect(text), asks=Asked(approval.id, call.name, arguments, _name(turn), outcome))
+        text = self.texts.may_i(approval.tool, arguments, _name(turn), approval.left, outcome)
+        return Part(channel.dialect(text), asks=Asked(approval.id, approval.tool, arguments, _name(turn), outcome))
 
 
 def _name(turn: Turn) -> str:

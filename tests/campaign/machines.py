@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -40,6 +41,8 @@ def note(key: str) -> str:
     os.close(file)
     return f"noted {key}"
 '''
+TOKEN = re.compile(r"\bt\d{6}\b")
+"""What names a message, and the answer to it."""
 CHANNEL_SECONDS = 0.08
 """How long the connector takes over a delivery, so that a kill can fall into it."""
 
@@ -138,6 +141,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def says_it_is_kept(activity: dict[str, Any]) -> bool:
+    """Whether it tells that a message is kept until the service is back: in its text, or on a card with a button."""
+    return Texts().service_down() in (
+        activity.get("text") or json.dumps(activity.get("attachments"), ensure_ascii=False)
+    )
+
+
 class SlowConnector(FakeConnector):
     """Teams' connector: has a delivery at once, and takes a moment to say so."""
 
@@ -147,9 +157,13 @@ class SlowConnector(FakeConnector):
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         response = await super()._handle(request)
-        activity = await request.json()
+        activity = await request.json() if request.can_read_body else {}
         if activity.get("type") == "message" and activity.get("text") != Texts().service_down():
-            self.replied.add(activity.get("replyToId", ""))
+            # what has grown replies to no message, and names those that it answers
+            self.replied |= {
+                activity.get("replyToId", ""),
+                *(f"id-{token}" for token in TOKEN.findall(activity["text"])),
+            }
         await asyncio.sleep(CHANNEL_SECONDS)
         return response
 

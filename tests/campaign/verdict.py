@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bot.texts import Texts
 from bot.types import reference_of
-from tests.campaign.machines import Replica, read_trace
+from tests.campaign.machines import TOKEN, Replica, read_trace, says_it_is_kept
 from tests.campaign.people import Said
 from tests.teams import Delivery
 
-TOKEN = re.compile(r"\bt\d{6}\b")
 LABEL = "https://schema.org/Message"
 SLACK = 0.002
 ENDS = ("Delivered", "TurnEnded", "TurnReleased", "LeaseLost")
@@ -146,15 +143,46 @@ def _by_agent(delivery: Delivery) -> bool:
 
 
 def _shown(deliveries: list[Delivery], by_key: dict[str, Row], said: list[Said]) -> dict[int, list[Delivery]]:
-    """What people saw, by turn: not the typing, nor that a message is kept."""
+    """What people saw, by turn: not the typing, nor what grew, nor that a message is kept."""
     turn_of = {each.activity["id"]: by_key[each.key].turn for each in said if each.key in by_key}
-    kept = Texts().service_down()
     shown: dict[int, list[Delivery]] = defaultdict(list)
-    for delivery in deliveries:
-        activity = delivery.activity
-        if activity.get("type") == "message" and activity.get("text") != kept:
-            shown[turn_of.get(activity.get("replyToId", ""), -1)].append(delivery)
+    for delivery in _visible(deliveries):
+        about = delivery.activity.get("replyToId") or answered_by(delivery, said)
+        delivery.activity["replyToId"] = about
+        shown[turn_of.get(about, -1)].append(delivery)
     return shown
+
+
+def _visible(deliveries: list[Delivery]) -> list[Delivery]:
+    """The messages that stood in a chat, each once: one that was taken away again stood in none for anybody."""
+    removed = {one.activity_id for one in deliveries if one.method == "DELETE"}
+    ends = set[str]()
+    visible: list[Delivery] = []
+    for delivery in deliveries:
+        activity, stream = delivery.activity, delivery.activity_id or _stream(delivery.activity)
+        if activity.get("type") != "message" or says_it_is_kept(activity) or delivery.answered >= 300:
+            continue
+        if stream and (stream in removed or stream in ends):
+            continue
+        ends |= {stream} if stream else set()
+        visible.append(delivery)
+    return visible
+
+
+def _stream(activity: dict[str, Any]) -> str:
+    return next((one.get("streamId", "") for one in activity.get("entities", ()) if one["type"] == "streaminfo"), "")
+
+
+def answered_by(delivery: Delivery, said: list[Said]) -> str:
+    """The id of the message that it answers, of one that replies to none: the end of an answer that grew.
+
+    Its words name it; an apology's do not, which is for the newest of that person's messages.
+    """
+    named = TOKEN.findall(delivery.activity.get("text") or "")
+    if named:
+        return f"id-{max(named)}"
+    theirs = [one for one in said if f"a:{one.person}" == delivery.conversation and one.accepted_at <= delivery.at]
+    return max((one.activity["id"] for one in theirs), default="")
 
 
 def _answers(
@@ -184,7 +212,7 @@ def _answers(
         else:
             counts.answered += len(messages)
         for delivery in seen:
-            words = set(TOKEN.findall(delivery.activity.get("text", "")))
+            words = set(TOKEN.findall(delivery.activity.get("text") or ""))
             own = {m.token for m in messages}
             if words - own or (words != own and turn not in unknown and _by_agent(delivery)):
                 counts.strange += 1
