@@ -26,6 +26,8 @@ from tests.postgres import CURE, binaries, private_server
 ENGINES = ("sqlite", "postgresql")
 _patterns: dict[str, str] = {}
 """For a server's address the name of its database to copy."""
+_untouched: set[str | None] = set()
+"""Copies on a server that were not opened yet."""
 
 
 class _Compiled(dict[Any, Any]):
@@ -64,11 +66,14 @@ def postgresql() -> Generator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def copied_tables(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
-    """Let `open_store` begin a new SQLite file as a copy of one that the migrations made, once a session."""
+    """Let `open_store` begin a new database as a copy of one that the migrations made, once a session."""
     pattern = tmp_path_factory.mktemp("tables") / "bot.db"
 
     async def copying(engine: AsyncEngine) -> None:
         path = sqlite_path(str(engine.url))
+        if engine.url.database in _untouched:
+            _untouched.remove(engine.url.database)
+            return
         if path is None or path.exists() or not path.parent.is_dir():
             await upgrade(engine)
             return
@@ -108,6 +113,8 @@ async def postgresql_database(server: str, *, tables: bool = True) -> AsyncGener
     """A database of its own on the server, for the block."""
     at, name = make_url(server), f"t_{uuid.uuid4().hex}"
     await execute(at, f"CREATE DATABASE {name}" + (f" TEMPLATE {await _pattern(server)}" if tables else ""))
+    if tables:
+        _untouched.add(name)
     yield at.set(database=name).render_as_string(hide_password=False)
     await execute(at, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -349,7 +349,7 @@ def a_tool_that_the_service_lacks(setup: Setup) -> None:
     know_tools(setup.foundry, [spec for spec in setup.specs if spec.name != "calculate"])
 
 
-@fault("clock", "600 s behind", "NTP")
+@fault("clock", "clock is 60", "NTP")  # or a second more, on a busy machine
 def a_clock_that_is_wrong(setup: Setup) -> None:
     setup.foundry.ahead = 600
 

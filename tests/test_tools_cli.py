@@ -295,11 +295,11 @@ def test_new_writes_over_nothing(folder: Path):
     (folder / "greet.py").write_text("mine = 1\n")
     result = tools("new", "greet")
     assert (result.exit_code, "greet.py is there already. Nothing was written." in result.stderr) == (2, True)
-    assert [file.name for file in folder.iterdir()] == ["greet.py"]
+    assert [file.name for file in folder.glob("*.py")] == ["greet.py"]
     (folder / "greet.py").unlink()
     (folder / "_greet_test.py").write_text("")
     assert tools("new", "greet").exit_code == 2
-    assert [file.name for file in folder.iterdir()] == ["_greet_test.py"]
+    assert [file.name for file in folder.glob("*.py")] == ["_greet_test.py"]
 
 
 @pytest.mark.parametrize(

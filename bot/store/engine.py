@@ -206,6 +206,8 @@ async def upgrade(engine: AsyncEngine) -> None:
     try:
         async with engine.begin() as connection:
             if path is None:
+                # loading the migrations takes longer on a busy machine than the pause that a transaction may make
+                await connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             await connection.run_sync(_upgrade)
     except CommandError:
