@@ -26,9 +26,10 @@ run: $(RUN_STAMP) ## Set up, start the bot, print its address
 chat: $(RUN_STAMP) ## Talk to the bot in this terminal
 	@exec $(PY) -m bot chat
 
-test: $(DEV_STAMP) pytest ## Set up and run the tests (ARGS="-k page" for some of them)
+test: $(DEV_STAMP) ## Set up and run the tests, less their long forms (ARGS="-k page" for some of them)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not long" $(ARGS)
 
-check: $(DEV_STAMP) lint pytest ## Lint, formatting and types, then the tests
+check: $(DEV_STAMP) lint pytest ## Lint, formatting and types, then all tests
 
 lint: $(DEV_STAMP)
 	$(PY) -m ruff check .

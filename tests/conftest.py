@@ -13,6 +13,7 @@ import httpcore2
 import pytest
 from hypothesis import settings
 
+from tests import long_forms
 from tests.databases import copied_tables, database_url, empty_database_url, postgresql
 
 __all__ = ["copied_tables", "database_url", "empty_database_url", "postgresql"]
@@ -25,6 +26,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # Each HTTP client reads the machine's authorities anew, 30 ms of work; here they are the same for all.
 httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` leaves out what is `long`."""
+    long_forms.mark(items)
+
 
 CURES = {"Chromium": "apt-get install chromium", "PostgreSQL": "apt-get install postgresql"}
 """For a reason that names the thing but not how to get it."""

@@ -169,7 +169,6 @@ def test_a_command_of_ours_is_there_with_its_options(where: str, line: str) -> N
 
 def test_make_does_what_is_said_of_it() -> None:
     recipes = dict(re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)*)", text_of(ROOT / "Makefile"), re.MULTILINE))
-    recipes["test"] = recipes["pytest"]  # which it consists of
     for target, does in MADE_BY_MAKE.items():
         assert does in recipes[target], target
     said = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", text_of(page))}

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.long_forms import LONG
+
 ROOT = Path(__file__).parent.parent
 
 ORDER: list[set[str]] = [
@@ -354,3 +356,7 @@ def test_no_list_here_names_what_is_not_there() -> None:
     listed |= {place for places in THIRD_PARTY.values() for place in places if not place.endswith("/")}
     listed |= {f"bot/{name}.py" for row in ORDER for name in row}
     assert listed - paths == set()
+
+
+def test_what_make_test_leaves_out_is_there() -> None:
+    assert [path for path in LONG if not (ROOT / path).exists()] == []

@@ -1,0 +1,33 @@
+"""Which tests `make test` leaves to `make check`: what it shows on one service, they show on every other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+LONG = {
+    "tests/channels/test_botframework_fuzz.py": "test_botframework_activities.py reads wild activities too",
+    "tests/deploy/": "what ships, held against the bot",
+    "tests/scenarios/test_errors.py": "twenty failures on three services; test_classic.py has each kind",
+    "tests/scenarios/test_every_service.py": "the scenarios of test_classic.py on the other services",
+    "tests/scenarios/test_installed_tools.py": "test_discovery.py finds installed packages",
+    "tests/scenarios/test_killed_on_every_service.py": "test_crash.py, on every service",
+    "tests/scenarios/test_moving.py": "from every service to every other; test_threads.py has the rule",
+    "tests/test_check.py": "forty seeded faults",
+    "tests/test_crash_approvals.py": "test_crash.py, while a person is asked",
+    "tests/test_docs.py": "the commands of every page",
+    "tests/test_mcp_stdio.py": "test_mcp_http.py has the same contract",
+    "tests/web/test_asks.py": "a browser; test_whole.py has the page's whole path",
+    "tests/web/test_beside_text.py": "a browser",
+    "tests/web/test_page.py": "a browser",
+}
+"""Files, or folders with a slash at the end, each with what stays behind in the short form."""
+
+
+def mark(items: Sequence[pytest.Item]) -> None:
+    """Mark the tests of these files as `long`."""
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        if any(path == one or (one.endswith("/") and path.startswith(one)) for one in LONG):
+            item.add_marker("long")
