@@ -72,11 +72,12 @@ async def test_everything_of_server_everything(tmp_path: Path):
     async with boxed(read(file, "tools/all.mcp.toml", {})) as (toolbox, adapter):
         assert (await toolbox.call(call("all_echo", message="hello"), CALLER)).output == "Echo: hello"
         assert (await toolbox.call(call("all_get-sum", a=2, b=3), CALLER)).output == "The sum of 2 and 3 is 5."
-        assert "[an image (image/png, " in (await toolbox.call(call("all_get-tiny-image"), CALLER)).output
+        image = await toolbox.call(call("all_get-tiny-image"), CALLER)
+        assert [file.name for file in image.files] == ["image-1.png"]
         asked = await toolbox.call(call("all_trigger-elicitation-request"), CALLER)
         assert asked.error is None
         assert "declined" in asked.output
-        assert "Nobody was asked; the answer was no." in asked.output
+        assert "the answer was no." in asked.output  # its form has more in it than yes and no
         assert not adapter.problems()
 
 
