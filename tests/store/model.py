@@ -143,7 +143,7 @@ class Model:
             if one.state == "queued" and not one.begun:
                 dropped += self._drop(one, person)
             else:
-                one.interrupt = why
+                one.interrupt, one.not_before = why, None
                 interrupted |= {one.id} if one.joins else set()
         return dropped, interrupted
 
