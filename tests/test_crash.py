@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +128,7 @@ async def test_killed_anywhere_a_turn_is_answered_once(database_url: str, tmp_pa
         assert [run.ask.text for run in outside.agent.runs] == ["question"], context
         if outside.effects["look"] > 1:
             assert outside.repeated[1:] == [True] * (len(outside.repeated) - 1), context
+    gc.collect()  # here, and not in the middle of another test, which would be blamed
 
 
 async def _emptied(url: str) -> None:
