@@ -8,6 +8,7 @@ ARGS ?=
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -qq install
+COMPILE := $(PY) -m uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 RUN_STAMP := $(VENV)/.requirements
 DEV_STAMP := $(VENV)/.requirements-dev
 # An environment whose Python is gone is made anew, so what its stamps say is no longer true.
@@ -15,10 +16,10 @@ $(shell test -x $(PY) || rm -f $(RUN_STAMP) $(DEV_STAMP))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run chat test check lint pytest interop image-check bench campaign clean
+.PHONY: help run chat test check lint pytest interop image-check bench campaign requirements clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(RUN_STAMP) ## Set up, start the bot, print its address
 	@exec $(PY) -m bot serve
@@ -52,6 +53,13 @@ bench: $(DEV_STAMP) ## Measure the bot beside a stock echo bot
 
 campaign: $(DEV_STAMP) ## Break everything under load and count what became of each message (5 minutes)
 	@exec $(PY) -m tests.campaign $(ARGS)
+
+# For all platforms and for Python 3.11 to 3.13, with the hash of each file that may be installed. What is pinned stays;
+# ARGS="--upgrade-package NAME" moves one on.
+requirements: $(DEV_STAMP) ## Pin what pyproject.toml asks for, in requirements.txt and requirements-dev.txt
+	$(COMPILE) $(ARGS) -o requirements.txt
+	$(COMPILE) $(ARGS) --group dev -o requirements-dev.txt
+	$(PY) -m infra.licences
 
 clean: ## Remove what was installed and cached; databases and .env stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

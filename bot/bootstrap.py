@@ -37,7 +37,6 @@ from bot.texts import Texts
 from bot.threads import ThreadLimits, Threads, thread_key
 from bot.turn import Turns
 from bot.types import (
-    TOOLS,
     Accepted,
     Change,
     Control,
@@ -46,7 +45,6 @@ from bot.types import (
     JsonObject,
     Message,
     MessageKind,
-    RemoteFile,
     Said,
     reference_of,
 )
@@ -252,7 +250,7 @@ async def _open_channels(
 
     emit = fan_out(listeners)
     options = {"judge": Opinions(bot.store, emit).take, **given.channel_options}
-    options = {"file_offers": bot.store.offers, "download": partial(_download, bot)} | options
+    options = {"file_offers": bot.store.offers, "download": bot.turns.content} | options
     framework = importlib.import_module("bot.channels.botframework").create(
         settings, accept=bot.accept, emit=emit, clock=clock, texts=bot.turns.texts, **options
     )
@@ -278,16 +276,6 @@ async def _open_channels(
     listeners.append(metrics.on_event)
     web = importlib.import_module("bot.web.app")
     return web.create_app(routes=routes, ready=bot.ready, page=settings.local, metrics=metrics.page, closing=closing)
-
-
-async def _download(bot: Bot, file: RemoteFile) -> bytes:
-    """The content of a file that an answer brought: of the agent's, or of a tool of ours.
-
-    Raises:
-        RequestRefused: it is gone, or too large.
-        ServiceUnavailable, OperatorError: not now.
-    """
-    return await (bot.store.tool_files.content if file.container == TOOLS else bot.agent.download)(file)
 
 
 def _lane_of(settings: Settings, message: Message) -> str:

@@ -32,8 +32,13 @@ class Callers:
         """The caller of one call of a turn."""
         place, person = turn.message.conversation, turn.message.person
         channel = self.channels.get(place.channel)
-        caller = replace(
-            plain(turn, row, repeated=repeated),
+        caller = Caller(
+            person=person,
+            tenant=place.tenant,
+            channel=place.channel,
+            reference=turn.reference,
+            key=f"{turn.id}/{row.round}/{row.position}",
+            repeated=repeated,
             roles=self.roles.of(person),
             records=self.records.of_organisation(place.tenant),
             own=self.records.of_person(place.channel, place.tenant, person.id),
@@ -42,15 +47,3 @@ class Callers:
         if not isinstance(channel, ShowsProgress):
             return caller
         return replace(caller, progress=Progress(partial(channel.progress, turn.message.address), self.clock))
-
-
-def plain(turn: Turn, row: ToolRow, *, repeated: bool) -> Caller:
-    """The caller of one call, to whom nothing is lent."""
-    return Caller(
-        person=turn.message.person,
-        tenant=turn.message.conversation.tenant,
-        channel=turn.message.conversation.channel,
-        reference=turn.reference,
-        key=f"{turn.id}/{row.round}/{row.position}",
-        repeated=repeated,
-    )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from bot.ports import Clock
+from bot.texts import one_line
 from bot.types import storable
 
 LONGEST = 80
@@ -29,7 +30,7 @@ class Progress:
     def __call__(self, words: str) -> None:
         """Show them, soon. Never fails."""
         try:
-            line = one_line(str(words))
+            line = shown(str(words))
             if line:
                 self._loop.call_soon_threadsafe(self._take, line)
         except Exception:  # words that cannot be told, or a loop that has ended: a tool does not fail for that
@@ -52,8 +53,8 @@ class Progress:
             return
 
 
-def one_line(words: str) -> str:
+def shown(words: str) -> str:
     """The words in one line, cut where it is long."""
-    line = " ".join(storable(words[: 4 * LONGEST]).split())
+    line = one_line(storable(words[: 4 * LONGEST]))
     line = "".join(c for c in line if c.isprintable())
     return line if len(line) <= LONGEST else line[: LONGEST - 1].rstrip() + "…"

@@ -410,11 +410,19 @@ class Turns:
 
     async def _downloaded(self, file: RemoteFile) -> Part:
         try:
-            source = self.store.tool_files.content if file.container == TOOLS else self.runs.agent.download
-            data = await source(file)
+            data = await self.content(file)
         except RequestRefused:
             return Part(self.texts.file_gone(file.name))
         return Part("", by_agent=True, file=File(file.name, file.content_type, data), remote=file)
+
+    async def content(self, file: RemoteFile) -> bytes:
+        """What is in a file that an answer brought: the agent's, or one of a tool of ours.
+
+        Raises:
+            RequestRefused: it is gone, or too large.
+            ServiceUnavailable, OperatorError: not now.
+        """
+        return await (self.store.tool_files.content if file.container == TOOLS else self.runs.agent.download)(file)
 
     async def _say_why_it_waits(self, turn: Turn, words: str) -> None:
         """Once, when the service cannot answer now. A failure to say it changes nothing."""

@@ -16,6 +16,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUN: list[str] = PYPROJECT["project"]["dependencies"]
 DEV: list[str] = PYPROJECT["dependency-groups"]["dev"]
 
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 OTHERS = {".venv", "node_modules"}
 """Folders with other people's code, made by `make interop`."""
 MODULES = {
@@ -42,6 +43,7 @@ NOT_IMPORTED = {
     "pyright": "make check runs it",
     "pytest-xdist": "make test runs it",
     "ruff": "make check runs it",
+    "uv": "make requirements runs it",
 }
 
 BROUGHT_ALONG = {
@@ -65,11 +67,11 @@ def name_of(requirement: str) -> str:
 
 
 def pins(file: str) -> dict[str, str]:
-    """Package to version; every line that is neither a pin nor a comment is an error."""
+    """Package to version; every line that is neither a pin, nor a hash, nor a comment is an error."""
     found: dict[str, str] = {}
     for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
-        bare = line.split("#")[0].split(";")[0].strip()
-        if bare:
+        bare = line.split("#")[0].split(";")[0].rstrip("\\ ").strip()
+        if bare and not HASH.fullmatch(bare):
             pin = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([A-Za-z0-9.+!-]+)", bare)
             assert pin is not None, f"{file}: {line!r} is no exact pin"
             found[name_of(pin[1])] = pin[2]
@@ -111,7 +113,15 @@ def test_the_tests_run_on_what_the_bot_runs_on() -> None:
 def test_a_requirement_says_what_and_not_from_where(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
     assert "://" not in text
-    assert [line for line in text.splitlines() if line.lstrip().startswith("-")] == []
+    options = (line.rstrip("\\ ").lstrip() for line in text.splitlines() if line.lstrip().startswith("-"))
+    assert [one for one in options if not HASH.fullmatch(one)] == []
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_only_a_file_with_a_known_hash_is_installed(file: str) -> None:
+    packages = re.split(r"^(?=[a-zA-Z0-9])", (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(packages) == len(pins(file))
+    assert [one.splitlines()[0] for one in packages if not HASH.search(one)] == []
 
 
 @pytest.mark.parametrize("package", [name_of(one) for one in RUN])

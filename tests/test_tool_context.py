@@ -13,7 +13,7 @@ from adapters import File, Result, ToolContext, tool
 from adapters.function import FunctionAdapter, FunctionTool
 from adapters.toolbox import Toolbox
 from bot.errors import RequestRefused, SettingsError
-from bot.progress import LONGEST, Progress, one_line
+from bot.progress import LONGEST, Progress, shown
 from bot.threads import ThreadLimits
 from bot.types import JsonObject, Part, RemoteFile
 from tests.world import GRACE, FastClock, RecordingChannel, open_world, settings_for
@@ -165,8 +165,8 @@ async def test_words_that_cannot_be_shown_disturb_nobody():
 
 
 def test_a_line_is_cut():
-    assert len(one_line("word " * 1_000)) <= LONGEST
-    assert one_line("a\x1b[31m\u202eb") == "a[31mb"
+    assert len(shown("word " * 1_000)) <= LONGEST
+    assert shown("a\x1b[31m\u202eb") == "a[31mb"
 
 
 # -- roles --------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -37,58 +38,56 @@ class Acceptance:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._look = _look(database)
         self._insert = _insert(database)
-        self._earlier = sa.select(_earlier())
+        self._earlier = sa.select(inbox.c.id).where(
+            # a message without a digest is like no other: NULL equals nothing
+            sa.or_(inbox.c.key == _its("key"), inbox.c.digest == _its("digest"))
+        )
 
     def put(self, connection: sa.Connection, entry: Entry, undo_seconds: float) -> Accepted:
         """Store the message unless it is here already; a control acts at once."""
+        if entry.message.revises is not None:
+            return self._revise(connection, entry, entry.message.revises, undo_seconds)
+        message = entry.message
+        its = {"its_key": message_key(message), "its_digest": message_digest(message)}
+        row = self._put(connection, entry, its)
+        if row is None:
+            return self._again(connection, entry, connection.scalar(self._earlier, its) or 0)
+        self._meet(connection, message, row.name, row.address)
+        if entry.control in DECIDING:
+            return self._decide(connection, entry, row, undo_seconds)
+        return self._taken(connection, entry, row, undo_seconds)
+
+    def _put(self, connection: sa.Connection, entry: Entry, its: dict[str, Any]) -> Row | None:
+        """Its row, with all that must be known besides; None if it came before, or to another replica just now."""
         message = entry.message
         place, person = message.conversation, message.person
-        digest = None if message.revises else message_digest(message)
-        keys = {"its_key": message_key(message), "its_digest": digest}
-        who = {"its_lane": entry.lane, "its_channel": place.channel, "its_person": person.id}
-        seen = connection.execute(self._look, keys | who | {"its_tenant": place.tenant}).one()
-        if seen.earlier is not None:
-            return self._again(connection, entry, seen.earlier)
-        if entry.control in DECIDING:
-            if message.decides or seen.asked:
-                return self._decide(connection, entry, keys | who, seen, undo_seconds)
-            entry = replace(entry, control=None, joins=True)  # nothing waits: they are words for the agent
-        if message.revises is not None:
-            return self._revise(connection, entry, message.revises, seen, undo_seconds)
-        if seen.lane is None:
-            self._open_lane(connection, entry)
+        who = {
+            "its_lane": entry.lane,
+            "its_channel": place.channel,
+            "its_tenant": place.tenant,
+            "its_person": person.id,
+        }
         told = {"its_control": entry.control, "its_joins": entry.joins, "its_payload": encode(message)}
-        row = connection.execute(self._insert, keys | who | told).first()
-        if row is None:  # it came to another replica at the same moment
-            return Accepted(turn=connection.scalar(self._earlier, keys) or 0, fresh=False)
-        self._meet(connection, message, seen.name, seen.address)
-        return self._taken(connection, entry, row, seen, undo_seconds)
+        row = connection.execute(self._insert, its | who | told).first()
+        if row is not None and row.opened is None:
+            self._open_lane(connection, entry)
+        return row
 
-    def _decide(
-        self, connection: sa.Connection, entry: Entry, its: dict[str, Any], seen: Row, undo_seconds: float
-    ) -> Accepted:
+    def _decide(self, connection: sa.Connection, entry: Entry, row: Row, undo_seconds: float) -> Accepted:
         """A word about a tool call that waits. It has no turn of its own: the turn that asked goes on, and answers.
 
         Typed where nothing waits, it is said to the agent, which may have asked a question of its own.
         """
         message = entry.message
-        asked: str = message.decides or seen.asked
-        if seen.lane is None:
-            self._open_lane(connection, entry)
-        told = {"its_control": entry.control, "its_joins": False, "its_payload": encode(message)}
-        row = connection.execute(self._insert, its | told).first()
-        if row is None:
-            return self._again(connection, entry, connection.scalar(self._earlier, its) or 0)
-        decision = decide(self._database, connection, entry, asked)
+        asked: str | None = message.decides or row.asked
+        decision = decide(self._database, connection, entry, asked) if asked else Decision.NOTHING
         its_row = sa.update(inbox).where(inbox.c.id == row.id)
-        if not message.decides:
-            if decision is Decision.NOT_YOURS:
-                nudge(connection, asked)
-            elif decision in (Decision.OVER, Decision.NOTHING):
-                connection.execute(its_row.values(control=None, joins=True))
-                return self._taken(connection, replace(entry, control=None), row, seen, undo_seconds)
+        if asked and decision is Decision.NOT_YOURS and not message.decides:
+            nudge(connection, asked)
+        if decision in (Decision.OVER, Decision.NOTHING) and not message.decides:
+            connection.execute(its_row.values(control=None, joins=True))
+            return self._taken(connection, replace(entry, control=None, joins=True), row, undo_seconds)
         effect = {"decision": decision, "approval": asked}
         done: dict[str, Any] = {"state": sa.literal_column("'done'"), "ended": Ended.CONFIRMED, "payload": None}
         connection.execute(its_row.values(**done, effect=effect, finished_at=self._database.now()))
@@ -101,36 +100,34 @@ class Acceptance:
         effect: JsonObject | None = connection.scalar(sa.select(inbox.c.effect).where(inbox.c.id == turn))
         return Accepted(turn, fresh=False, decision=Decision(effect["decision"]) if effect else Decision.OVER)
 
-    def _taken(self, connection: sa.Connection, entry: Entry, row: Row, seen: Row, undo_seconds: float) -> Accepted:
+    def _taken(self, connection: sa.Connection, entry: Entry, row: Row, undo_seconds: float) -> Accepted:
         """What follows once it has its row."""
         if entry.control is not None:
             return apply(self._database, connection, entry, row.id, undo_seconds)
-        if seen.asked is not None:
-            nudge(connection, seen.asked)
-        if seen.waiting >= MOST_WAITING:
-            self._refuse(connection, entry.message, row.id, told=seen.refusals > 0)
+        if row.asked is not None:
+            nudge(connection, row.asked)
+        if row.waiting >= MOST_WAITING:
+            self._refuse(connection, entry.message, row.id, told=row.refusals > 0)
         return Accepted(turn=row.id, fresh=True, generation=row.generation)
 
-    def _revise(
-        self, connection: sa.Connection, entry: Entry, revision: Revision, seen: Row, undo_seconds: float
-    ) -> Accepted:
+    def _revise(self, connection: sa.Connection, entry: Entry, revision: Revision, undo_seconds: float) -> Accepted:
         """A message of ours has changed; of one that is not ours, nothing is kept."""
-        message = entry.message
-        about = revisions.earlier(connection, message, revision)
+        its = {"its_key": message_key(entry.message), "its_digest": None}
+        known = connection.scalar(self._earlier, its)
+        if known is not None:
+            return Accepted(turn=known, fresh=False)
+        about = revisions.earlier(connection, entry.message, revision)
         if about is None:
             return Accepted(turn=0, fresh=False)
+        own = replace(entry.message, revises=None)
         entry = replace(entry, lane=about.row.lane)  # who deletes it need not be who wrote it
-        own = replace(message, revises=None)
-        keys = {"its_key": message_key(message), "its_digest": None}
-        told = {"its_control": entry.control, "its_joins": entry.joins, "its_payload": encode(own)}
-        who = {"its_lane": entry.lane, "its_channel": own.conversation.channel, "its_person": own.person.id}
-        row = connection.execute(self._insert, keys | who | told).first()
+        row = self._put(connection, replace(entry, message=own), its)
         if row is None:
-            return Accepted(turn=connection.scalar(self._earlier, keys) or 0, fresh=False)
+            return Accepted(turn=connection.scalar(self._earlier, its) or 0, fresh=False)
         outcome = revisions.apply(self._database, connection, entry, row.id, about)
         done = Accepted(row.id, fresh=True, generation=row.generation, dropped=outcome.dropped)
         if not outcome.over:
-            done = self._taken(connection, replace(entry, message=own), row, seen, undo_seconds)
+            done = self._taken(connection, replace(entry, message=own), row, undo_seconds)
         return replace(done, interrupted=(*outcome.interrupted, *done.interrupted))
 
     def _open_lane(self, connection: sa.Connection, entry: Entry) -> None:
@@ -164,49 +161,13 @@ class Acceptance:
         connection.execute(sa.update(inbox).where(inbox.c.id == turn).values(**values))
 
 
-_OWN = sa.or_(inbox.c.control.is_(None), inbox.c.control != Control.SAY)
-"""What the person said, and not what is to be said to them."""
-
-
 def _its(name: str, kind: type[sa.types.TypeEngine[Any]] = sa.Text) -> sa.ColumnElement[Any]:
     """A value of the message that is accepted."""
     return sa.bindparam(f"its_{name}", type_=kind)
 
 
-def _earlier() -> Any:
-    """The row of an earlier delivery. A message without a digest is like no other: NULL equals nothing."""
-    known = sa.or_(inbox.c.key == _its("key"), inbox.c.digest == _its("digest"))
-    return sa.select(inbox.c.id).where(known).limit(1).scalar_subquery()
-
-
-def _look(database: Database) -> Any:
-    """All that acceptance must know: always one row."""
-    waiting = (
-        sa.select(
-            sa.func.count().label("waiting"),
-            sa.func.count(inbox.c.effect).filter(inbox.c.control.is_(None)).label("refusals"),
-        )
-        .where(inbox.c.lane == _its("lane"), inbox.c.person == _its("person"), sa.text("state = 'queued'"), _OWN)
-        .subquery()
-    )
-    themselves = [
-        people.c.channel == _its("channel"),
-        people.c.tenant == _its("tenant"),
-        people.c.id == _its("person"),
-    ]
-    lately = sa.select(people.c.name).where(*themselves, people.c.seen_at > database.now() - SEEN)
-    return sa.select(
-        waiting.c.waiting,
-        waiting.c.refusals,
-        _earlier().label("earlier"),
-        sa.select(lanes.c.key).where(lanes.c.key == _its("lane")).scalar_subquery().label("lane"),
-        waits_in(_its("lane")).label("asked"),
-        lately.scalar_subquery().label("name"),
-        sa.select(people.c.address).where(*themselves).scalar_subquery().label("address"),
-    )
-
-
 def _insert(database: Database) -> Any:
+    """One round trip: the row, and all that acceptance must know besides."""
     return (
         database.insert(inbox)
         .values(
@@ -215,12 +176,37 @@ def _insert(database: Database) -> Any:
             lane=_its("lane"),
             channel=_its("channel"),
             person=_its("person"),
-            generation=sa.select(lanes.c.generation).where(lanes.c.key == _its("lane")).scalar_subquery(),
+            generation=sa.func.coalesce(_of_lane(lanes.c.generation), 0),
             control=_its("control"),
             joins=_its("joins", sa.Boolean),
             payload=sa.bindparam("its_payload", type_=inbox.c.payload.type),
             state=sa.literal_column("'queued'"),
             accepted_at=database.now(),
         )
-        .returning(inbox.c.id, inbox.c.generation)
+        .returning(inbox.c.id, inbox.c.generation, *_besides(database))
     )
+
+
+def _besides(database: Database) -> Iterator[sa.Label[Any]]:
+    """What is known of the lane, of what waits in it, and of the person."""
+    theirs = inbox.alias("theirs")
+    waiting = [
+        theirs.c.lane == _its("lane"),
+        theirs.c.person == _its("person"),
+        sa.text("theirs.state = 'queued'"),
+        theirs.c.key != _its("key"),  # SQLite counts the new row already, PostgreSQL does not
+    ]
+    said = sa.or_(theirs.c.control.is_(None), theirs.c.control != Control.SAY)  # and not what is to be said to them
+    refused = [theirs.c.control.is_(None), theirs.c.effect.is_not(None)]
+    person = [people.c.channel == _its("channel"), people.c.tenant == _its("tenant"), people.c.id == _its("person")]
+    lately = people.c.seen_at > database.now() - SEEN
+    yield _of_lane(lanes.c.key).label("opened")
+    yield waits_in(_its("lane")).label("asked")
+    yield sa.select(sa.func.count()).select_from(theirs).where(*waiting, said).scalar_subquery().label("waiting")
+    yield sa.select(sa.func.count()).select_from(theirs).where(*waiting, *refused).scalar_subquery().label("refusals")
+    yield sa.select(people.c.name).where(*person, lately).scalar_subquery().label("name")
+    yield sa.select(people.c.address).where(*person).scalar_subquery().label("address")
+
+
+def _of_lane(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    return sa.select(column).where(lanes.c.key == _its("lane")).scalar_subquery()

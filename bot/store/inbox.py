@@ -84,11 +84,14 @@ class SqlInbox:
         )
 
     def _join(self, connection: sa.Connection, head: Row) -> list[Message]:
-        """The messages right behind the head become one turn with it; a command ends the batch."""
+        """The messages right behind the head become one turn with it.
+
+        A command ends the batch, and so does a turn that was begun once: it has messages of its own, or steps.
+        """
         behind = connection.execute(self._run.behind, {"in_lane": head.lane, "by_turn": head.id}).all()
         batch: list[Row] = []
         for row in behind:
-            if not row.joins:
+            if not row.joins or row.started_at is not None:
                 break
             batch.append(row)
         if batch:

@@ -29,7 +29,7 @@ class TurnStatements:
         self.heads = _heads(now)
         self.take = _take(now)
         self.behind = (
-            sa.select(inbox.c.id, inbox.c.joins, inbox.c.payload)
+            sa.select(inbox.c.id, inbox.c.joins, inbox.c.payload, inbox.c.started_at)
             .where(inbox.c.lane == sa.bindparam("in_lane"), QUEUED, inbox.c.id > BY_TURN)
             .order_by(inbox.c.id)
             .limit(MOST_JOINED)
@@ -60,9 +60,10 @@ def _heads(now: sa.ColumnElement[float]) -> Any:
     """The first that waits in each lane where nothing runs, with its lane, its thread, and if more waits behind it."""
     running, earlier, behind = (inbox.alias(name) for name in ("running", "earlier", "behind"))
     due = sa.or_(inbox.c.not_before.is_(None), inbox.c.not_before <= now)
-    nothing_runs = ~sa.exists().where(running.c.lane == inbox.c.lane, sa.text("running.state = 'running'"))
-    first = ~sa.exists().where(
-        earlier.c.lane == inbox.c.lane, sa.text("earlier.state = 'queued'"), earlier.c.id < inbox.c.id
+    # values and not joins: PostgreSQL plans each call anew, and thinks long about the order of five tables
+    runs = sa.select(running.c.id).where(running.c.lane == inbox.c.lane, sa.text("running.state = 'running'"))
+    first = sa.select(sa.func.min(earlier.c.id)).where(
+        earlier.c.lane == inbox.c.lane, sa.text("earlier.state = 'queued'")
     )
     follows = sa.exists().where(
         behind.c.lane == inbox.c.lane, sa.text("behind.state = 'queued'"), behind.c.id > inbox.c.id
@@ -83,7 +84,8 @@ def _heads(now: sa.ColumnElement[float]) -> Any:
         # Each message has its lane. An outer join keeps SQLite from beginning with all the lanes there are.
         .outerjoin(lanes, lanes.c.key == inbox.c.lane)
         .outerjoin(threads, threads.c.id == lanes.c.thread_id)
-        .where(sa.text("inbox.state = 'queued'"), due, nothing_runs, first)
+        .where(sa.text("inbox.state = 'queued'"), due)
+        .where(runs.limit(1).scalar_subquery().is_(None), inbox.c.id == first.scalar_subquery())
         # The plus keeps SQLite from walking all rows there ever were, by id, instead of those that wait.
         .order_by(sa.text("+inbox.id"))
         .limit(sa.bindparam("most", type_=sa.Integer))

@@ -63,7 +63,7 @@ _RANDOM = {
 def said_by(person: int, id: str, sent_at: int) -> Message:
     """What a person of the past says now, in a personal chat."""
     place = Conversation(CHANNEL, TENANT, f"a:{person}")
-    address = {"service_url": "https://smba.trafficmanager.net/emea/", "conversation": place.id, "activity": id}
+    address = {"serviceUrl": "https://smba.trafficmanager.net/emea/", "conversation": place.id, "activityId": id}
     return Message(
         id, place, Person(f"29:{person}", f"Person {person}"), "How many days are left?", address, sent_at=sent_at
     )

@@ -14,7 +14,7 @@ UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
 
 @dataclass
 class Turn:
-    """One accepted message. `kept`: its words are still on file; `begun`: a step of its turn was saved."""
+    """One accepted message. `kept`: its words are on file; `begun`: a step of its turn was saved; `taken`: it ran."""
 
     id: int
     lane: str
@@ -34,6 +34,7 @@ class Turn:
     joined_to: int | None = None
     kept: bool = True
     refused: bool = False
+    taken: bool = False
     effect: JsonObject | None = None
 
     @property
@@ -184,11 +185,12 @@ class Model:
             head.generation = self.lines[head.lane].generation
         head.state, head.owner, head.lease_until, head.not_before = "running", owner, self.now + lease, None
         head.attempts += 1
+        head.taken = True
         return [head, *batch]
 
     def _joinable(self, head: Turn) -> Iterator[Turn]:
         for one in [one for one in self.of(head.lane, "queued") if one.id > head.id][:MOST_JOINED]:
-            if not one.joins:
+            if not one.joins or one.taken:
                 return
             yield one
 

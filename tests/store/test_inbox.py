@@ -144,6 +144,25 @@ async def test_a_turn_that_is_taken_up_again_has_the_same_messages_and_steps(sto
     assert (again.steps, again.attempts) == ({"run": {"run": "r1"}}, 2)
 
 
+@pytest.mark.invariant("I1")
+async def test_a_turn_once_begun_does_not_join_another_with_what_joined_it(store: SqlStore):
+    early = await put(store, "early")
+    [given_up] = await claim(store)
+    await store.inbox.finish(given_up.turn, "a", Ending(Ended.APOLOGY, {}, keep_text=True))
+    texts = ("one", "two", "three")
+    for text in texts:
+        await put(store, text)
+    [handed_over] = await claim(store)
+    await store.inbox.release(handed_over.turn, "a", 0.0, "stopped", counted=False)
+    assert await store.records.again(early.turn)  # an operator has the early one asked after all: it comes first
+    told: list[str] = []
+    while claims := await claim(store, "b"):
+        told += [one.text for one in claims[0].messages]
+        await store.inbox.finish(claims[0].turn, "b", answered())
+    assert told == ["early", *texts]
+    assert await store.records.unfinished() == 0
+
+
 @pytest.mark.invariant("I4")
 async def test_only_an_expired_lease_is_taken_over(store: SqlStore):
     await put(store, "one")

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, FilePayload, Locator, Page, Request, ViewportSize, async_playwright, expect
 
 from bot.settings import is_loopback
@@ -55,6 +56,11 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+def address_of(server: TestServer) -> str:
+    """Where a browser finds it."""
+    return str(server.make_url("/")).rstrip("/")
 
 
 class PageDriver:

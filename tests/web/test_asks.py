@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Locator, expect
 
 from bot.texts import Texts
 from bot.types import Asked, Control, Decision, Message, Part
-from tests.web.driver import PHONE, PageDriver, chromium
+from tests.web.driver import PHONE, PageDriver, address_of
 from tests.web.local_bot import LocalBot
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 ASKED = Asked("appr-1", "create_ticket", {"title": "Printer on fire"}, "Alex")
 WORDS = "Alex, may I use **create_ticket**?\n\n- title: Printer on fire\n\nSay **approve** or **decline**."
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def bot() -> LocalBot:
-    return LocalBot()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def chat(browser: Browser, bot: LocalBot) -> AsyncIterator[PageDriver]:
-    async with (
-        TestServer(bot.app()) as server,
-        PageDriver.open(browser, str(server.make_url("/")).rstrip("/")) as driver,
-    ):
-        yield driver
-        assert not driver.problems
-        assert not driver.foreign
 
 
 async def asked(bot: LocalBot, chat: PageDriver) -> tuple[Message, str]:
@@ -156,13 +132,11 @@ async def test_controls_are_buttons_of_their_words(bot: LocalBot, chat: PageDriv
     await expect(chat.input).to_be_focused()
 
 
-async def test_on_a_telephone_the_buttons_are_whole(browser: Browser, bot: LocalBot) -> None:
-    async with TestServer(bot.app()) as server:
-        address = str(server.make_url("/")).rstrip("/")
-        async with PageDriver.open(browser, address, size=PHONE, scheme="dark") as chat:
-            await asked(bot, chat)
-            for name in ("Approve", "Decline"):
-                box = await group(chat).get_by_role("button", name=name).bounding_box()
-                assert box is not None
-                assert box["x"] >= 0
-                assert box["x"] + box["width"] <= PHONE["width"]
+async def test_on_a_telephone_the_buttons_are_whole(browser: Browser, bot: LocalBot, server: TestServer) -> None:
+    async with PageDriver.open(browser, address_of(server), size=PHONE, scheme="dark") as chat:
+        await asked(bot, chat)
+        for name in ("Approve", "Decline"):
+            box = await group(chat).get_by_role("button", name=name).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= PHONE["width"]

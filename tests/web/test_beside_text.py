@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, FilePayload, Locator, expect
 
 from bot.types import Citation, File, Message, Part
-from tests.web.driver import DESKTOP, PHONE, PageDriver, chromium
+from tests.web.driver import DESKTOP, PHONE, PageDriver, address_of
 from tests.web.local_bot import LocalBot, view
 from tests.web.pictures import PNG, SVG, png
 
@@ -21,35 +19,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 PLAN = FilePayload(name="plan.png", mimeType="image/png", buffer=PNG)
 TABLE = FilePayload(name="table.csv", mimeType="text/csv", buffer=b"a;b\n1;2\n")
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def bot() -> LocalBot:
-    return LocalBot()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def server(bot: LocalBot) -> AsyncIterator[TestServer]:
-    async with TestServer(bot.app()) as server:
-        yield server
-
-
-def address_of(server: TestServer) -> str:
-    return str(server.make_url("/")).rstrip("/")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def chat(browser: Browser, server: TestServer) -> AsyncIterator[PageDriver]:
-    async with PageDriver.open(browser, address_of(server)) as driver:
-        yield driver
-        assert not driver.problems
-        assert not driver.foreign, "nothing may be asked of another machine"
 
 
 async def asked(bot: LocalBot, chat: PageDriver, text: str = "go") -> Message:

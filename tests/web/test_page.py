@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
 from bot.clock import SystemClock
-from tests.web.driver import PHONE, PageDriver, chromium
+from tests.web.driver import PHONE, PageDriver, address_of
 from tests.web.local_bot import LocalBot, view
 from tests.web.pictures import keep
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def bot() -> LocalBot:
-    return LocalBot()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def server(bot: LocalBot) -> AsyncIterator[TestServer]:
-    async with TestServer(bot.app()) as server:
-        yield server
-
-
-def address_of(server: TestServer) -> str:
-    return str(server.make_url("/")).rstrip("/")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def chat(browser: Browser, server: TestServer) -> AsyncIterator[PageDriver]:
-    async with PageDriver.open(browser, address_of(server)) as driver:
-        yield driver
-        assert not driver.problems
-        assert not driver.foreign, "nothing may be asked of another machine"
 
 
 async def test_a_turn_is_shown_as_it_happens(bot: LocalBot, chat: PageDriver) -> None:
