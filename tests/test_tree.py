@@ -24,7 +24,7 @@ ORDER: list[set[str]] = [
     {"past", "progress", "roles"},  # what a tool is lent
     {"callers", "approvals"},
     {"rounds", "reply", "offers_below", "attached"},
-    {"inbox", "threads", "runs", "forgetting"},
+    {"inbox", "threads", "runs", "forgetting", "acquaintance"},
     {"commands", "feedback"},
     {"admin", "say"},
     {"turn"},

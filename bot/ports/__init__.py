@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.ports.agent import Agent, Archives, Definition, KeepsTools
-from bot.ports.channel import Accept, Beside, Channel, Judge, Show, ShowsProgress, View
+from bot.ports.channel import Accept, Beside, Channel, Judge, KnowsMails, Show, ShowsProgress, View
 from bot.ports.clock import Clock
 from bot.ports.people_stores import FeedbackStore, FileOffers, PeopleStore, SayStore, Usage
 from bot.ports.store import Store
@@ -28,6 +28,7 @@ __all__ = [
     "InboxStore",
     "Judge",
     "KeepsTools",
+    "KnowsMails",
     "MovingStore",
     "PeopleStore",
     "RecordStore",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol, runtime_checkable
 
-from bot.types import Accepted, Attachment, Feedback, JsonObject, Message, Part, Told
+from bot.types import Accepted, Attachment, Feedback, JsonObject, Mails, Message, Part, Told
 
 Accept = Callable[[Message], Awaitable[Accepted]]
 """What a channel calls with a verified message; when it returns, the message is on disk."""
@@ -92,4 +92,18 @@ class ShowsProgress(Protocol):
 
     def progress(self, address: JsonObject, words: str) -> None:
         """Show one line where something shows that an answer is being made, and nowhere else. Never waits."""
+        ...
+
+
+@runtime_checkable
+class KnowsMails(Protocol):
+    """A channel whose platform tells it people's e-mail addresses."""
+
+    async def mails(self, address: JsonObject) -> Mails:
+        """Those of the person with whom this is a chat; empty ones where the platform has none.
+
+        Raises:
+            DeliveryFailed, OperatorError: not now.
+            DeliveryRefused: never.
+        """
         ...

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from bot.types import Accepted, Act, Feedback, FileOffer, KeptFeedback, Known, Saying, Told, ToolUsed, TurnsUsed
+from bot.types import (
+    Accepted,
+    Act,
+    Feedback,
+    FileOffer,
+    JsonObject,
+    KeptFeedback,
+    Known,
+    Mails,
+    Saying,
+    Told,
+    ToolUsed,
+    TurnsUsed,
+)
 
 
 class PeopleStore(Protocol):
     """Who has spoken, whose lanes are whose, and what admins did."""
 
     async def find(self, words: str) -> list[Known]:
-        """Who is meant: by id, else by the whole name, else by words of the name. Several may be."""
+        """Who is meant: by id or e-mail address, else by the whole name, else by words of the name. Several may be."""
+        ...
+
+    async def strangers(self, channels: Sequence[str], most: int) -> list[tuple[Known, JsonObject]]:
+        """Whose e-mail address was never asked for on these channels, with their own address there; newest first."""
+        ...
+
+    async def introduce(self, person: Known, mails: Mails) -> None:
+        """Keep what was answered. Their next change of name makes them strangers again."""
         ...
 
     async def everyone(self) -> list[Known]:

@@ -17,7 +17,7 @@ from bot.types.messages import (
     Person,
     Revision,
 )
-from bot.types.people import Act, FileOffer, Known, Saying
+from bot.types.people import Act, FileOffer, Known, Mails, Saying
 from bot.types.records import (
     LARGEST_VALUE,
     LONGEST_KEY,
@@ -101,6 +101,7 @@ __all__ = [
     "KeptFeedback",
     "Known",
     "Lane",
+    "Mails",
     "Message",
     "MessageKind",
     "NeedsTools",

@@ -20,6 +20,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Mails:
+    """What a directory has of a person: the e-mail address, and the name they sign in with, often the same."""
+
+    address: str = ""
+    login: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Saying:
     """Words to a person who has not asked. The same `key` again is the same act; `actor` goes to the audit."""
 
