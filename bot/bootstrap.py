@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from bot import admin
+from bot.acquaintance import Acquaintance
 from bot.approvals import Approvals
 from bot.backends import Backends, open_agent
 from bot.callers import Callers
@@ -88,6 +89,7 @@ class Bot:
     problems: Sequence[str]
     turns: Turns
     forgetting: Forgetting
+    acquaintance: Acquaintance
     stopping: bool = False
 
     async def accept(self, message: Message) -> Accepted:
@@ -98,10 +100,12 @@ class Bot:
         """Begin to run turns: first what was left from before."""
         await self.inbox.start(self.turns)
         self.forgetting.start()
+        self.acquaintance.start()
 
     async def stop(self, grace: float = GRACE) -> None:
         """Begin no more turns, let those that run end or hand them over. Messages are still accepted."""
         self.stopping = True
+        await self.acquaintance.stop()
         await self.forgetting.stop()
         await self.inbox.stop(grace)
 
@@ -188,7 +192,9 @@ async def open_bot(settings: Settings, stand_ins: StandIns | None = None) -> Asy
             shared_groups=settings.group_threads == "shared",
             max_age=settings.message_max_age_minutes * 60,
         )
-        bot = Bot(settings, store, agent, toolbox, inbox, None, problems, turns, forgetting)
+        bot = Bot(
+            settings, store, agent, toolbox, inbox, None, problems, turns, forgetting, Acquaintance(store, channels)
+        )
         bot.app = await _open_channels(bot, channels, listeners, clock, given, stack)
         inbox.must_outlast(max(channel.send_timeout for channel in (given.channels or channels).values()))
         yield bot

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
@@ -36,6 +37,7 @@ from tests.databases import execute
 from tests.foundry import Fault, FoundryServer
 from tests.llm import LLMServer
 from tests.teams import APP_ID, TENANT, FakeEntra, FakeIssuer
+from tests.teams.pems import pem
 
 SECRETS = {
     "MICROSOFT_APP_PASSWORD": "the-client-secret-8Q",
@@ -73,6 +75,12 @@ class Setup:
     def cloud(self, **changed: Any) -> None:
         where = {"metadata_url": self.issuer.url, "authority": self.entra.authority, "ca_file": self.entra.ca_file}
         self.patch.setitem(CLOUDS, "public", Cloud(**(where | {"loopback": True} | changed)))
+
+    def certificate(self, *, begins: float, ends: float) -> None:
+        """The bot signs with this one, in place of its secret."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        file = pem(self.folder / "bot.pem", key, begins=begins, ends=ends)
+        self.environ |= {"MICROSOFT_APP_CERTIFICATE": str(file), "MICROSOFT_APP_PASSWORD": ""}
 
     async def serve(self, **routes: Any) -> str:
         """A server that answers these paths; its address."""
@@ -365,6 +373,16 @@ def a_bad_certificate_file(setup: Setup) -> None:
     setup.environ |= {"MICROSOFT_APP_CERTIFICATE": str(setup.folder / "bot.pem"), "MICROSOFT_APP_PASSWORD": ""}
 
 
+@fault("bot credential", "certificate ended on", "upload the new certificate")
+def a_certificate_that_ended(setup: Setup) -> None:
+    setup.certificate(begins=-400, ends=-1)
+
+
+@fault("bot credential", "certificate holds only from", "clock")
+def a_certificate_that_does_not_hold_yet(setup: Setup) -> None:
+    setup.certificate(begins=1, ends=400)
+
+
 @fault("bot credential", "token service failed", "network")
 def no_way_to_the_token_service(setup: Setup) -> None:
     setup.cloud(authority=f"https://127.0.0.1:{closed_port()}")
@@ -492,6 +510,14 @@ async def test_an_older_schema_is_no_fault_and_stays_as_it_is(setup: Setup):
     assert (subject, "older schema 0003" in words, "backup" in words) == ("database", True, True)
     with sqlite3.connect(setup.database) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
+
+
+async def test_a_certificate_that_ends_soon_is_noted(setup: Setup):
+    setup.certificate(begins=-300, ends=12.5)
+    [(subject, words)] = await notes(setup)
+    assert subject == "bot credential"
+    assert "ends in 12 days" in words
+    assert "Renew it" in words
 
 
 async def test_a_variable_that_is_almost_a_setting_is_named(setup: Setup):

@@ -20,6 +20,7 @@ from typing import Any
 
 from aiohttp import web
 from botbuilder.core import TurnContext
+from botbuilder.core.teams import TeamsInfo
 from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import (
     Activity,
@@ -62,7 +63,7 @@ from bot.events import Emit
 from bot.ports import Accept, Beside, Clock, FileOffers, Judge, Show
 from bot.settings import Settings
 from bot.texts import Texts
-from bot.types import Attachment, File, JsonObject, Message, Part, RemoteFile
+from bot.types import Attachment, File, JsonObject, Mails, Message, Part, RemoteFile
 
 LIMITS = {TEAMS: 80_000, EMULATOR: 80_000, SLACK: 8_000}
 """Bytes of UTF-16. Teams refuses messages of about 100 KB and asks for 80; Slack for 4,000 characters."""
@@ -239,6 +240,25 @@ class BotFrameworkChannel:
         """
         self._gate.check_address(address, self._name)
         return await self._files.fetch(attachment, most)
+
+    async def mails(self, address: JsonObject) -> Mails:
+        """See `KnowsMails`. Teams tells the members of a chat; Azure Bot Service has nothing of people on Slack.
+
+        https://learn.microsoft.com/microsoftteams/platform/bots/how-to/get-teams-context
+
+        Raises:
+            DeliveryFailed, DeliveryRefused, OperatorError: see connector.py.
+        """
+        person = string_at(object_at(address, "user"), "id")
+        if self._name != TEAMS or not person:
+            return Mails()
+
+        async def ask(turn: TurnContext) -> Any:
+            turn.activity.channel_data = {}  # of no team; the SDK looks, and fails where there is nothing
+            return await TeamsInfo.get_member(turn, person)
+
+        member = await self._in_turn(address, ask)
+        return Mails(member.email or "", member.user_principal_name or "")
 
     async def _show_file(self, address: JsonObject, file: File, remote: RemoteFile | None) -> str:
         """Show a picture, offer another file in a chat with one person, else name it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -9,6 +10,7 @@ from typing import cast
 from uuid import UUID
 
 from bot.channels.bot_token import bot_token
+from bot.channels.certificate import lasting
 from bot.channels.cloud import CLOUDS
 from bot.channels.fields import string_at
 from bot.findings import Finding
@@ -29,13 +31,21 @@ async def identity(credential: str, ids: str, settings: Settings, clock: Clock) 
         OperatorError: the credential is refused, or cannot be read.
         DeliveryFailed: the token service does not answer.
     """
+    dated = await asyncio.to_thread(_dated, credential, settings, clock.now())
+    if any(finding.standing == "problem" for finding in dated):
+        return dated
     token = bot_token(settings, CLOUDS[settings.microsoft_cloud], clock)
     try:
         claims = _claims(await token.get())
     finally:
         await token.close()
     there = Finding(credential, "ok", "The bot gets its token from Entra ID.")
-    return [there, *_ids(ids, settings, claims)]
+    return [there, *dated, *_ids(ids, settings, claims)]
+
+
+def _dated(subject: str, settings: Settings, now: float) -> list[Finding]:
+    file = settings.microsoft_app_certificate
+    return [] if file is None else lasting(subject, file, now)
 
 
 def _ids(subject: str, settings: Settings, claims: JsonObject) -> list[Finding]:

@@ -205,20 +205,30 @@ class TeamsStream:
         Within `linger` seconds a message may still come and be its end.
         """
         try:
-            if linger and self._id and not self._closed and not (kept and self._text.shown):
-                await pause(self._clock, linger, self._no_wait)
             async with self._ending:
-                if not self._closed:
-                    self._closed = True
+                if kept:  # what is on its way has grown too
                     await self._settle()
-                    await asyncio.wait((self._task,))  # a beginning whose answer is late
-                    await self._clear(words, kept=kept)
+                lingers = bool(linger and self._id) and not (self._closed or (kept and self._text.shown))
+                if not lingers:
+                    await self._close(words, kept=kept)
+            if lingers:
+                await pause(self._clock, linger, self._no_wait)
+                async with self._ending:
+                    await self._close(words, kept=kept)
         except ThreadkeeperError:
             return  # the connector takes nothing now; Teams ends the stream by itself
         except Exception as fault:
             self._emit(Unexpected(reference="", lane="", where="stream", error=type(fault).__name__))
         finally:
             self.gone.set()
+
+    async def _close(self, words: str, *, kept: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._settle()
+        await asyncio.wait((self._task,))  # a beginning whose answer is late
+        await self._clear(words, kept=kept)
 
     async def _last_word(self, part: Part) -> str:
         if self._takes_an_end():

@@ -123,7 +123,9 @@ class SqlForgetting:
             offered_to = sa.tuple_(file_offers.c.channel, file_offers.c.tenant, file_offers.c.person)
             connection.execute(sa.delete(file_offers).where(offered_to.in_(whose)))
             spoken_to = sa.tuple_(people.c.channel, people.c.tenant, people.c.id).in_(whose.where(lanes.c.personal))
-            connection.execute(sa.update(people).where(spoken_to).values(address=sa.null()))
+            connection.execute(
+                sa.update(people).where(spoken_to).values(address=sa.null(), mail=None, login=None, asked_at=None)
+            )
             forget(connection, feedback.c.lane.in_(keys))
             forget_words(connection, tool_audit.c.lane.in_(keys))
             tool_files.forget(connection, keys)

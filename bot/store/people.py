@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from bot.store.database import Database
+from bot.store.database import Database, Row
 from bot.store.tables import audit, lanes, people
-from bot.types import Act, ConversationKind, JsonObject, Known, Message, storable
+from bot.types import Act, ConversationKind, JsonObject, Known, Mails, Message, storable
 
 SEEN = 3600.0
 """Seconds to which it is known when a person last spoke: not every message is a write."""
@@ -33,6 +34,8 @@ def met(database: Database, connection: sa.Connection, message: Message) -> None
         connection.execute(database.insert(people).values(**values))
     else:
         changed = values if name else seen
+        if name and name != row.name:
+            changed["asked_at"] = None  # the e-mail address may be another too
         connection.execute(sa.update(people).where(*key).values(**changed))
 
 
@@ -58,20 +61,37 @@ class SqlPeople:
         if not folded:
             return []
         by_id = sa.func.lower(people.c.id) == words.strip().lower()
-        query = sa.select(people).where(sa.or_(by_id, people.c.folded.contains(folded, autoescape=True)))
+        by_mail = sa.or_(people.c.mail == folded, people.c.login == folded)
+        query = sa.select(people).where(sa.or_(by_id, by_mail, people.c.folded.contains(folded, autoescape=True)))
         async with self._database.read() as connection:
             rows = (await connection.execute(query.order_by(people.c.folded, people.c.id))).all()
         wanted = set(folded.split())
-        exact = [row for row in rows if row.id.lower() == words.strip().lower()]
+        exact = [row for row in rows if row.id.lower() == words.strip().lower() or folded in (row.mail, row.login)]
         exact = exact or [row for row in rows if row.folded == folded]
         found = exact or [row for row in rows if wanted <= set(row.folded.split())]
-        return [Known(row.channel, row.tenant, row.id, row.name, row.seen_at) for row in found]
+        return [_known(row) for row in found]
+
+    async def strangers(self, channels: Sequence[str], most: int) -> list[tuple[Known, JsonObject]]:
+        """See `PeopleStore.strangers`."""
+        never = sa.text("asked_at IS NULL AND address IS NOT NULL")
+        query = sa.select(people).where(people.c.channel.in_(channels), never)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.order_by(people.c.seen_at.desc()).limit(most))
+            return [(_known(row), row.address) for row in rows]
+
+    async def introduce(self, person: Known, mails: Mails) -> None:
+        """See `PeopleStore.introduce`."""
+        whose = [people.c.channel == person.channel, people.c.tenant == person.tenant, people.c.id == person.id]
+        kept = {"mail": _folded(mails.address), "login": _folded(mails.login), "asked_at": self._database.now()}
+        # who was renamed or forgotten meanwhile is not who was asked about
+        still = sa.update(people).where(*whose, people.c.name == person.name, people.c.address.is_not(None))
+        await self._database.write(lambda connection: connection.execute(still.values(**kept)))
 
     async def everyone(self) -> list[Known]:
         """See `PeopleStore.everyone`."""
         async with self._database.read() as connection:
             rows = await connection.execute(sa.select(people).order_by(people.c.folded, people.c.id))
-            return [Known(row.channel, row.tenant, row.id, row.name, row.seen_at) for row in rows]
+            return [_known(row) for row in rows]
 
     async def lanes(self, person: Known, *, every: bool) -> list[str]:
         """See `PeopleStore.lanes`."""
@@ -107,6 +127,14 @@ class SqlPeople:
         async with self._database.read() as connection:
             rows = await connection.execute(query)
             return [Act(row.actor, row.act, row.subject, row.turn, row.detail, row.at) for row in rows]
+
+
+def _known(row: Row) -> Known:
+    return Known(row.channel, row.tenant, row.id, row.name, row.seen_at)
+
+
+def _folded(text: str) -> str | None:
+    return storable(text).strip().casefold() or None
 
 
 def recorded(connection: sa.Connection, turn: int | None) -> Act | None:

@@ -42,6 +42,16 @@ people = sa.Table(
     sa.Column("seen_at", SECONDS, nullable=False),
     # where they are spoken to when they have not asked: that of their last personal message
     sa.Column("address", sa.JSON(none_as_null=True)),
+    # what the platform's directory has of them, without case; and when it was asked
+    sa.Column("mail", sa.Text),
+    sa.Column("login", sa.Text),
+    sa.Column("asked_at", SECONDS),
+    sa.Index(
+        "people_strangers",
+        "seen_at",
+        sqlite_where=sa.text("asked_at IS NULL AND address IS NOT NULL"),
+        postgresql_where=sa.text("asked_at IS NULL AND address IS NOT NULL"),
+    ),
 )
 
 file_offers = sa.Table(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
 from botframework.connector.auth.authentication_constants import AuthenticationConstants
 from botframework.connector.auth.government_constants import GovernmentConstants
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 from bot.channels.cloud import CLOUDS
 from bot.errors import OperatorError, SettingsError
@@ -23,33 +18,11 @@ from bot.types import Part
 from tests.channels.conftest import MakeRig
 from tests.teams import APP_ID, TENANT, message
 from tests.teams.issuer import FakeIssuer
+from tests.teams.pems import pem
 from tests.teams.rig import SECRET
 
 ANSWER = Part("the answer", by_agent=True)
 PASSWORD = "the-key's-password"
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-def pem(file: Path, key: Key, password: str = "") -> Path:
-    """A certificate and its key in one file."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bot")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    kept: Any = serialization.NoEncryption()
-    if password:
-        kept = serialization.BestAvailableEncryption(password.encode())
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, kept)
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 @pytest.fixture(scope="module")

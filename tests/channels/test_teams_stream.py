@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bot.channels import teams_stream, teams_streams
+from bot.channels import teams_stream, teams_streams, typing_signal
 from bot.channels.stream_refusals import Why, refusal
 from bot.errors import DeliveryFailed, DeliveryRefused, Interrupted, LostLease, OperatorError, ServiceUnavailable
 from bot.events import Unexpected
 from bot.ports import Show
 from bot.texts import Texts
-from bot.types import Asked, Control, ConversationKind, JsonObject, Part
+from bot.types import Asked, Control, ConversationKind, Interrupt, JsonObject, Part
 from tests.teams import abs_slack, group_message, message
 from tests.teams.connector import cut, hold, status
 from tests.teams.labels import LABEL
@@ -44,6 +44,12 @@ async def eventually(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+async def typing(rig: Rig) -> None:
+    """Until the first sign of work has arrived and the next one waits for its time."""
+    await rig.connector.wait_for(1)
+    await eventually(lambda: typing_signal.PERIOD in rig.clock.sleeping)
+
+
 async def beat(rig: Rig) -> None:
     """Let the stream come to its next look."""
     await eventually(lambda: teams_stream.BUFFER in rig.clock.sleeping)
@@ -64,7 +70,7 @@ async def streaming(rig: Rig, address: JsonObject) -> AsyncIterator[Show]:
     """A turn whose stream has begun."""
     async with rig.teams.working(address) as show:
         assert show is not None
-        await rig.connector.wait_for(1)
+        await typing(rig)
         await begin(rig)
         yield show
 
@@ -176,7 +182,7 @@ async def test_more_parts_are_messages_of_their_own(rig: Rig, address: JsonObjec
 async def test_a_quick_answer_needs_no_stream(rig: Rig, address: JsonObject) -> None:
     async with rig.teams.working(address) as show:
         assert show is not None
-        await rig.connector.wait_for(1)
+        await typing(rig)
         show("quick")
         assert await rig.teams.send(address, answer("quick answer"))
     rig.clock.advance(10)
@@ -338,16 +344,14 @@ async def test_where_nothing_can_be_put_in_place_it_is_a_message(rig: Rig, addre
 async def test_where_it_cannot_begin_there_is_typing_and_a_message(rig: Rig, address: JsonObject, fault: Any) -> None:
     async with rig.teams.working(address) as show:
         assert show is not None
-        await rig.connector.wait_for(1)
+        await typing(rig)
         await eventually(lambda: teams_stream.START_AFTER in rig.clock.sleeping)
         rig.connector.faults.append(fault)
         rig.clock.advance(teams_stream.START_AFTER)
         await eventually(lambda: not rig.connector.faults)
         await eventually(lambda: teams_stream.BUFFER in rig.clock.sleeping)
         show("nothing of this is streamed")
-        rig.clock.advance(teams_stream.BUFFER)
-        rig.clock.advance(3)
-        await rig.connector.wait_for(3)
+        await passing(rig, rig.connector.wait_for(3))
         await send(rig, address, answer("the answer"))
     kinds = [(d.activity["type"], stream_info(d.activity) is not None) for d in rig.connector.deliveries]
     assert kinds == [("typing", False), ("typing", True), ("typing", False), ("message", False)]
@@ -356,7 +360,7 @@ async def test_where_it_cannot_begin_there_is_typing_and_a_message(rig: Rig, add
 
 async def test_a_beginning_that_was_throttled_is_tried_again(rig: Rig, address: JsonObject) -> None:
     async with rig.teams.working(address):
-        await rig.connector.wait_for(1)
+        await typing(rig)
         rig.connector.faults.append(sentence(429, "", "API calls quota exceeded"))
         await begin(rig)
         await beat(rig)
@@ -383,10 +387,9 @@ async def test_it_gives_up_where_every_part_fails(rig: Rig, address: JsonObject)
     async with streaming(rig, address) as show:
         rig.connector.faults += [status(500)] * teams_stream.TRIES
         show("words")
-        for _ in range(teams_stream.TRIES):
+        for _ in range(teams_stream.TRIES + 1):  # the first look only sees that the words are new
             await beat(rig)
-        rig.clock.advance(teams_stream.BUFFER)
-        await eventually(lambda: not rig.connector.faults)
+        assert not rig.connector.faults
         before = len(streamed(rig))
         rig.clock.advance(30)
         await rig.connector.wait_for(before + 2)
@@ -539,6 +542,25 @@ async def test_what_cannot_be_taken_away_says_that_it_broke_off(rig: Rig, addres
     assert rig.connector.chats.shown(CHAT) == [("message", BROKE_OFF)]
 
 
+@pytest.mark.invariant("I8")
+async def test_what_was_on_its_way_when_the_person_said_stop_stays_too(rig: Rig, address: JsonObject) -> None:
+    released = asyncio.Event()
+    with pytest.raises(Interrupted):  # noqa: PT012 (what is before it cannot raise this)
+        async with streaming(rig, address) as show:
+            show("So far")
+            await beat(rig)
+            rig.connector.faults.append(rig.connector.late(released))
+            rig.clock.advance(teams_stream.BUFFER)
+            await eventually(lambda: not rig.connector.faults)
+            raise Interrupted(Interrupt.STOP)
+    confirming = asyncio.ensure_future(send(rig, address, Part("Stopped.")))
+    await asyncio.sleep(0)
+    released.set()
+    await confirming
+    await closed(rig)
+    assert rig.connector.chats.shown(CHAT) == [("message", "So far"), ("message", "Stopped.")]
+
+
 async def test_one_stream_follows_another(rig: Rig, address: JsonObject) -> None:
     await failing(rig, address, RuntimeError("first"))
     rig.connector.faults.append(rig.connector.late(released := asyncio.Event()))
@@ -569,7 +591,7 @@ async def test_a_slow_beginning_delays_nothing_and_is_taken_away(
     async with asyncio.timeout(3):
         async with rig.teams.working(address) as show:
             assert show is not None
-            await rig.connector.wait_for(1)
+            await typing(rig)
             await eventually(lambda: teams_stream.START_AFTER in rig.clock.sleeping)
             rig.connector.faults.append(rig.connector.late(released))
             rig.clock.advance(teams_stream.START_AFTER)
@@ -720,7 +742,7 @@ async def test_nothing_is_asked_of_somebody_who_has_stopped(rig: Rig, address: J
 async def test_where_nothing_may_grow_the_answer_comes_once(rig: Rig, address: JsonObject, code: int) -> None:
     async with rig.teams.working(address) as show:
         assert show is not None
-        await rig.connector.wait_for(1)
+        await typing(rig)
         rig.connector.faults.append(status(code))
         await eventually(lambda: teams_stream.START_AFTER in rig.clock.sleeping)
         rig.clock.advance(teams_stream.START_AFTER)

@@ -15,7 +15,7 @@ import bot.store
 from bot.clock import SystemClock
 from bot.store import SqlStore, open_store
 from bot.threads import thread_key
-from bot.types import Act, Control, Ended, Ending, Entry, Known, Person, Thread, ThreadReason
+from bot.types import Act, Control, Ended, Ending, Entry, Known, Mails, Person, Thread, ThreadReason
 from tests.world import ADA, GRACE, group, message
 
 UNDO = 600.0
@@ -66,6 +66,43 @@ async def test_people_are_found_by_id_by_name_and_by_words_of_it(store: SqlStore
     assert (await known(store, "Lovelace")).id == "a3"
     await put(store, "no name this time", person=Person("a3"))
     assert (await known(store, "a3")).name == "Ada Lovelace"
+
+
+async def test_people_are_found_by_what_their_directory_calls_them(store: SqlStore):
+    await put(store, "hello")
+    await put(store, "in a group", person=GRACE, conversation=group())  # where there is no chat with her to ask in
+    [(ada, address)] = await store.people.strangers(["test"], 9)
+    assert (ada.id, bool(address)) == (ADA.id, True)
+    assert await store.people.strangers(["msteams"], 9) == []
+    await store.people.introduce(ada, Mails("Ada.Lovelace@Contoso.example", "al@contoso.example"))
+    assert await store.people.strangers(["test"], 9) == []
+    for words in ("ada.lovelace@contoso.example", " AL@contoso.example "):
+        assert (await known(store, words)).id == ADA.id
+    assert await store.people.find("lovelace@contoso.example") == []
+    assert await store.people.find("") == []
+
+
+async def test_who_has_another_name_is_asked_about_again(store: SqlStore):
+    await put(store, "hello", person=Person("a1", "Ada Byron"))
+    [(ada, _)] = await store.people.strangers(["test"], 9)
+    await store.people.introduce(ada, Mails("byron@contoso.example"))
+    await put(store, "married", person=Person("a1", "Ada King"))
+    [(king, _)] = await store.people.strangers(["test"], 9)
+    await store.people.introduce(ada, Mails("byron@contoso.example"))  # an answer that comes late
+    assert await store.people.strangers(["test"], 9) == [(king, _)]
+    await store.people.introduce(king, Mails("king@contoso.example"))
+    assert await store.people.find("byron@contoso.example") == []
+    assert (await known(store, "king@contoso.example")).name == "Ada King"
+
+
+@pytest.mark.invariant("I15")
+async def test_an_address_is_forgotten_with_the_conversation(store: SqlStore):
+    await put(store, "hello")
+    [(ada, _)] = await store.people.strangers(["test"], 9)
+    await store.people.introduce(ada, Mails("ada@contoso.example"))
+    await store.forgetting.forget(await store.people.lanes(ada, every=False), None, None)
+    assert await store.people.find("ada@contoso.example") == []
+    assert await store.people.strangers(["test"], 9) == []
 
 
 async def test_lanes_are_the_persons_own(store: SqlStore):

@@ -91,11 +91,14 @@ class FakeConnector:
         self.chats = FakeChats(now)
         self.token: Callable[[], str] | None = None
         self.broken: list[str] = []
+        self.members: dict[str, dict[str, Any]] = {}
+        self.asked_about: list[str] = []
         self._now = now
         self._changed = asyncio.Condition()
         app = web.Application(client_max_size=1 << 22)
         for path in ("activities", "activities/{activity}"):
             app.router.add_route("*", f"/teams/v3/conversations/{{conversation}}/{path}", self._handle)
+        app.router.add_get("/teams/v3/conversations/{conversation}/members/{member}", self._member)
         self._server = TestServer(app)
 
     async def start(self) -> None:
@@ -136,6 +139,17 @@ class FakeConnector:
         """Take it, and break off without an answer."""
         self._judged(request, await request.json(), len(self.deliveries))
         return await cut(request)
+
+    async def _member(self, request: web.Request) -> web.StreamResponse:
+        """Who that is, as a chat's roster has them."""
+        member = request.match_info["member"]
+        self.asked_about.append(member)
+        if self.faults:
+            return await self.faults.popleft()(request)
+        if member not in self.members:
+            error = {"code": "MemberNotFoundInConversation", "message": "The member is not in this conversation."}
+            return web.json_response({"error": error}, status=404)
+        return web.json_response({"id": member} | self.members[member])
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         activity = await request.json() if request.can_read_body else {}
