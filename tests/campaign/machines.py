@@ -157,12 +157,12 @@ class SlowConnector(FakeConnector):
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         response = await super()._handle(request)
-        activity = await request.json() if request.can_read_body else {}
-        if activity.get("type") == "message" and activity.get("text") != Texts().service_down():
+        activity = await request.json() if request.body_exists else {}
+        if activity.get("type") == "message" and not says_it_is_kept(activity):
             # what has grown replies to no message, and names those that it answers
             self.replied |= {
                 activity.get("replyToId", ""),
-                *(f"id-{token}" for token in TOKEN.findall(activity["text"])),
+                *(f"id-{token}" for token in TOKEN.findall(activity.get("text") or "")),
             }
         await asyncio.sleep(CHANNEL_SECONDS)
         return response
