@@ -15,6 +15,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TypeVar
 
+from bot.channels.in_flight import InFlight
 from bot.channels.pauses import pause
 from bot.channels.steady import SteadyText
 from bot.channels.stream_refusals import StreamRefused, Why
@@ -77,8 +78,7 @@ class TeamsStream:
         self._no_wait = asyncio.Event()
         self.gone = asyncio.Event()
         """Nothing more comes of it."""
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._in_flight = InFlight()
         self._typing: TypingSignal | None = self._signal()
         self._task = asyncio.create_task(self._run(), name="stream")
 
@@ -159,19 +159,15 @@ class TeamsStream:
     async def _refused(self, why: Why) -> None:
         self._over = why
         if why is Why.STOPPED:
-            self._idle.clear()
-            try:
+            with self._in_flight:
                 await self._chat.stop(self._id)
-            finally:
-                self._idle.set()
 
     async def _request(self, request: Awaitable[T]) -> T:
-        self._idle.clear()
         try:
-            return await request
+            with self._in_flight:
+                return await request
         finally:
             self._last = self._clock.monotonic()
-            self._idle.set()
 
     # -- its end --------------------------------------------------------------------------------------------
 
@@ -205,30 +201,21 @@ class TeamsStream:
         Within `linger` seconds a message may still come and be its end.
         """
         try:
-            async with self._ending:
-                if kept:  # what is on its way has grown too
-                    await self._settle()
-                lingers = bool(linger and self._id) and not (self._closed or (kept and self._text.shown))
-                if not lingers:
-                    await self._close(words, kept=kept)
-            if lingers:
+            stays = kept and (self._text.shown or self._in_flight)  # what is on its way has grown too
+            if linger and self._id and not (self._closed or stays):
                 await pause(self._clock, linger, self._no_wait)
-                async with self._ending:
-                    await self._close(words, kept=kept)
+            async with self._ending:
+                if not self._closed:
+                    self._closed = True
+                    await self._settle()
+                    await asyncio.wait((self._task,))  # a beginning whose answer is late
+                    await self._clear(words, kept=kept)
         except ThreadkeeperError:
             return  # the connector takes nothing now; Teams ends the stream by itself
         except Exception as fault:
             self._emit(Unexpected(reference="", lane="", where="stream", error=type(fault).__name__))
         finally:
             self.gone.set()
-
-    async def _close(self, words: str, *, kept: bool) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        await self._settle()
-        await asyncio.wait((self._task,))  # a beginning whose answer is late
-        await self._clear(words, kept=kept)
 
     async def _last_word(self, part: Part) -> str:
         if self._takes_an_end():
@@ -295,10 +282,8 @@ class TeamsStream:
     async def _settle(self) -> None:
         """No more of it grows. A request on its way arrives first, but is not waited for for long."""
         self._settled = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._idle.wait()
-        if self._id or self._idle.is_set():  # else its id is still to come, without which it could not be ended
+        await self._in_flight.over(PATIENCE)
+        if self._id or not self._in_flight:  # else its id is still to come, without which it could not be ended
             self._task.cancel()
             await asyncio.wait((self._task,))
         typing, self._typing = self._typing, None

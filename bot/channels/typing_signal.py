@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from bot.channels.in_flight import InFlight
 from bot.errors import DeliveryRefused, OperatorError, ServiceUnavailable
 from bot.events import Emit, Unexpected
 from bot.ports import Clock
@@ -54,17 +55,13 @@ class TypingSignal:
         self._show = show
         self._clock = clock
         self._emit = emit
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._in_flight = InFlight()
         self._task = asyncio.create_task(self._run(), name="typing")
 
     async def stop(self) -> None:
         """End it, letting a signal that is on its way arrive first. May be called again."""
         try:
-            async with asyncio.timeout(LAST_WORD):
-                await self._idle.wait()
-        except TimeoutError:
-            pass
+            await self._in_flight.over(LAST_WORD)
         finally:
             self._task.cancel()
         await asyncio.wait((self._task,))
@@ -75,9 +72,9 @@ class TypingSignal:
 
     async def _beat(self) -> float | None:
         """Show it once; how long until the next, None if there must be none."""
-        self._idle.clear()
         try:
-            await self._show()
+            with self._in_flight:
+                await self._show()
         except (DeliveryRefused, OperatorError):
             return None
         except ServiceUnavailable as fault:
@@ -85,6 +82,4 @@ class TypingSignal:
         except Exception as fault:
             self._emit(Unexpected(reference="", lane="", where="typing", error=type(fault).__name__))
             return None
-        finally:
-            self._idle.set()
         return PERIOD
