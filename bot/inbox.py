@@ -293,19 +293,16 @@ class Inbox:
                 return await self._give_up(turn, "too many attempts")
             ending = await self._handler.run(turn)
         except OperatorError as problem:
-            self.problem = problem
-            self._emit(TurnReleased(turn.reference, turn.lane, self._limits.park, problem.problem, problem.cure))
-            await self._release(turn, self._limits.park, problem.problem, counted=False)
+            await self._park(turn, problem)
         except ServiceUnavailable as error:
             return await self._again(turn, str(error), error.retry_after)
         except AwaitsApproval as waits:
             await self._store.inbox.wait(turn.id, self._owner, waits.approval)
         except (LostLease, asyncio.CancelledError):
             raise
-        except Exception as error:
-            log.exception("turn %s failed", turn.reference)
-            self._emit(Unexpected(turn.reference, turn.lane, "turn", type(error).__name__))
-            return await self._again(turn, type(error).__name__, None)
+        except Exception as fault:
+            self._unexpected(turn, fault)
+            return await self._again(turn, type(fault).__name__, None)
         else:
             if ending.ended is Ended.ANSWERED:
                 self.problem = None
@@ -327,14 +324,35 @@ class Inbox:
             return await self._handler.give_up(turn, error)
         except DeliveryRefused:
             return Ending(Ended.DEAD, turn.steps, keep_text=True, error=error)
-        except ServiceUnavailable as unsaid:
-            # not even the apology got through: keep at it, but not for ever
-            if turn.attempts >= 2 * self._limits.attempts:
-                return Ending(Ended.DEAD, turn.steps, keep_text=True, error=error)
-            delay = max(self._limits.backoff_cap, unsaid.retry_after or 0.0)
-            self._emit(TurnReleased(turn.reference, turn.lane, delay, str(unsaid)))
-            await self._release(turn, delay, error, counted=True)
+        except OperatorError as problem:
+            await self._park(turn, problem)
             return None
+        except ServiceUnavailable as unsaid:
+            return await self._unsaid(turn, error, str(unsaid), unsaid.retry_after)
+        except (LostLease, asyncio.CancelledError):
+            raise
+        except Exception as fault:
+            self._unexpected(turn, fault)
+            return await self._unsaid(turn, error, type(fault).__name__, None)
+
+    async def _unsaid(self, turn: Turn, error: str, why: str, retry_after: float | None) -> Ending | None:
+        """Not even the apology got through: keep at it, but not for ever."""
+        if turn.attempts >= 2 * self._limits.attempts:
+            return Ending(Ended.DEAD, turn.steps, keep_text=True, error=error)
+        delay = max(self._limits.backoff_cap, retry_after or 0.0)
+        self._emit(TurnReleased(turn.reference, turn.lane, delay, why))
+        await self._release(turn, delay, error, counted=True)
+        return None
+
+    async def _park(self, turn: Turn, problem: OperatorError) -> None:
+        """Put it aside until an operator has mended something; that uses no attempt."""
+        self.problem = problem
+        self._emit(TurnReleased(turn.reference, turn.lane, self._limits.park, problem.problem, problem.cure))
+        await self._release(turn, self._limits.park, problem.problem, counted=False)
+
+    def _unexpected(self, turn: Turn, fault: Exception) -> None:
+        log.error("turn %s failed", turn.reference, exc_info=fault)
+        self._emit(Unexpected(turn.reference, turn.lane, "turn", type(fault).__name__))
 
     async def _release(self, turn: Turn, delay: float, error: str, *, counted: bool) -> None:
         await self._store.inbox.release(turn.id, self._owner, delay, error, counted=counted)

@@ -87,6 +87,8 @@ class _State:
     ended: bool = False
     carries: bool = False
     """The attempt is told what the tools gave in one before it."""
+    first: int = 0
+    """The attempt that asks in this thread. Those after it find the question there."""
 
     def handle(self) -> Handle | None:
         return Handle(self.on or self.thread, self.run) if self.run else None
@@ -161,15 +163,14 @@ class _Run:
 
     def __post_init__(self) -> None:
         saved = self.turn.saved(self.question.step)
-        if saved and saved["thread"] == self.thread.remote_id:
-            self.state = _State(**saved)
-        else:
-            self.state = _State(self.thread.remote_id)
+        self.state = _State(**saved) if saved else _State(self.thread.remote_id)
         self.began_here = self.runs.clock.monotonic()
 
     # -- to the end -----------------------------------------------------------------------------------------
 
     async def to_end(self) -> Finished:
+        if self.state.thread != self.thread.remote_id:
+            await self._moved()
         while True:
             handle = await self._started()
             step = await self._polled(handle)
@@ -185,7 +186,7 @@ class _Run:
         if handle is not None:
             self._say_started(handle, adopted=True)
             return handle
-        held = self.state.attempt > 0
+        held = self.state.attempt > self.state.first
         doubtful = self.state.posting is not None
         if doubtful:
             found = await self._found()
@@ -372,12 +373,31 @@ class _Run:
         await self._save()
         await self.turn.sleep(wait)
 
+    async def _moved(self) -> None:
+        """Ask in a thread of another service, as if the run that an earlier life began had ended.
+
+        Raises:
+            RunFailed: a tool may have had its effect in that run.
+            AwaitsApproval: a person was asked in it, and has not said.
+        """
+        before = self.state
+        asked = await self.runs.rounds.asked_in(self.turn, before.attempt)
+        if asked:
+            await self.runs.rounds.without_run(self.turn, before.attempt)
+        elif await self.runs.rounds.has_effect(self.turn):
+            raise RunFailed("moved")
+        number = before.attempt + 1
+        self.state = _State(self.thread.remote_id, number, carries=before.carries or asked, first=number)
+        await self._save()
+
     async def abandon(self, why: Exception) -> Finished | None:
         """End the run for good. Its answer, if it came to one all the same.
 
         Raises:
             RunStuck: it does not end.
         """
+        if self.state.thread != self.thread.remote_id:
+            return None
         handle = self.state.handle()
         if handle is None and self.state.posting is not None:
             handle = await self._posted()

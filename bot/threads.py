@@ -161,17 +161,20 @@ class Threads:
         """The thread that the turn's run was begun in: after "start over" it is not the lane's any more."""
         run = turn.saved("run")
         if not run or self._under_way(turn):
-            return turn.thread
+            return turn.thread if turn.thread is not None and self.here(turn.thread) else None
         for thread in reversed(await self._store.chain(turn.lane)):
-            here = (thread.backend, thread.project) == (self._agent.backend, self._agent.project)
-            if here and thread.remote_id == run["thread"]:
+            if self.here(thread) and thread.remote_id == run["thread"]:
                 return thread
         return None
 
+    def here(self, thread: Thread) -> bool:
+        """Whether it lies with the agent that is asked now, which knows no others."""
+        return (thread.backend, thread.project) == (self._agent.backend, self._agent.project)
+
     def _under_way(self, turn: Turn) -> bool:
         """Never under a run: a turn that was taken up again goes on in the thread it began in."""
-        run = turn.saved("run")
-        return bool(run) and turn.thread is not None and run["thread"] == turn.thread.remote_id
+        run, thread = turn.saved("run"), turn.thread
+        return bool(run) and thread is not None and self.here(thread) and run["thread"] == thread.remote_id
 
     async def _carried(self, turn: Turn, reason: ThreadReason) -> Carried:
         thread = turn.thread
@@ -180,7 +183,7 @@ class Threads:
         if thread.summary:
             return Carried(summary=thread.summary)
         try:
-            if (thread.backend, thread.project) == (self._agent.backend, self._agent.project):
+            if self.here(thread):
                 said = await self._agent.history(thread.remote_id, CARRIED_MESSAGES)
             else:
                 said = await self._from_elsewhere(turn, thread)

@@ -108,14 +108,14 @@ class Turns:
 
     async def give_up(self, turn: Turn, error: str) -> Ending:
         """See `Handler.give_up`."""
-        if turn.saved("text:reply") is None:
-            try:
-                await self._end_what_runs(turn)
-            except (ServiceUnavailable, OperatorError):
-                log.warning("turn %s: its run could not be ended", turn.reference)
-            await self._will_say(turn, self.texts.apology(turn.reference), Ended.DEAD, error=error)
-        await self._deliver(turn)
-        return await self._ending(turn)
+        try:
+            if turn.saved("text:reply") is None:
+                await self._let_go(turn)
+                await self._will_say(turn, self.texts.apology(turn.reference), Ended.DEAD, error=error)
+            await self._deliver(turn)
+            return await self._ending(turn)
+        except Interrupted as why:
+            return Ending(Ended.STOPPED, turn.steps, error=why.why)
 
     async def _ending(self, turn: Turn) -> Ending:
         """The final write of a turn whose answer is delivered."""
@@ -242,9 +242,9 @@ class Turns:
             try:
                 return thread, await self.runs.create_and_poll(turn, thread, question)
             except ThreadGone:
-                if replaced:
-                    raise RunFailed("thread_gone") from None
                 await self.threads.unusable(turn, ThreadReason.LOST)
+                if replaced or await self.runs.rounds.has_effect(turn):
+                    raise RunFailed("thread_gone") from None
             except RunStuck:
                 await self.threads.unusable(turn, ThreadReason.STUCK)
                 raise
@@ -303,9 +303,8 @@ class Turns:
 
         It never fails the turn: without one, the rollover carries the last messages.
         """
-        if thread.summary or not near_limit(
-            thread, self.threads.limits, messages=use.messages, tokens=use.prompt_tokens
-        ):
+        near = near_limit(thread, self.threads.limits, messages=use.messages, tokens=use.prompt_tokens)
+        if thread.summary or not near or not self.threads.here(thread):
             return None
         _, waiting = await self.store.records.busy(turn.lane)
         if waiting:
@@ -352,6 +351,15 @@ class Turns:
             await self.runs.end(turn, turn.thread)
         except RunStuck:
             await self.threads.unusable(turn, ThreadReason.STUCK)
+
+    async def _let_go(self, turn: Turn) -> None:
+        """End its run, if that can be: the turn is given up all the same."""
+        try:
+            await self._end_what_runs(turn)
+        except (LostLease, Interrupted):
+            raise
+        except Exception as fault:
+            log.warning("turn %s: its run could not be ended (%s)", turn.reference, type(fault).__name__)
 
     # -- saying it ------------------------------------------------------------------------------------------
 
