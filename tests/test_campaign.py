@@ -95,6 +95,12 @@ class Play:
         }
         self.deliveries.append(Delivery("POST", "c", None, activity, None, 0, at, 201))
 
+    def unknown_effect(self) -> None:
+        """Nobody knows what the first message's tool did."""
+        self.effects.clear()
+        call = {"call_id": "c", "attempt": "0", "round": 1, "position": 0, "name": "note", "once": True}
+        self.calls.append({"turn": 1, "state": "unknown", "started_at": 0.0, **call})
+
     def does(self, what: str, at: float, **more: Any) -> None:
         """A line of the process's trace."""
         self.trace.append({"what": what, "at": at, **more})
@@ -214,6 +220,22 @@ async def test_a_second_answer_of_a_frozen_process_falls_into_its_window(play: P
 
 
 @pytest.mark.invariant("I9")
+@pytest.mark.parametrize("died", [False, True])
+async def test_an_answer_that_grew_is_that_of_the_turn_which_sent_it(play: Play, died: bool):
+    """It replies to nothing, and where it is unknown what a tool did its words name no message."""
+    newer = play.message(3, at=2.5)
+    play.unknown_effect()
+    ends: dict[str, Any] = {"type": "message", "text": "It may have been done."}
+    ends["entities"] = [{"type": LABEL}, {"type": "streaminfo", "streamId": "stream-1", "streamType": "final"}]
+    play.deliveries[0] = Delivery("POST", "a:1", None, ends, None, 0, 3.0, 202)
+    play.does("send", 2.9, message="id-t000001")
+    if not died:
+        play.does("sent", 3.1, message="id-t000001", delivered="stream-1")
+    play.answer(newer, at=5.0)
+    counts = await play.judged()
+    assert (above_zero(counts), counts.answered, counts.findings) == ({}, 3, [])
+
+
 async def test_an_effect_that_happened_twice_is_repeated(play: Play):
     play.effects.append("t000001")
     assert above_zero(await play.judged()) == {"repeated": 1}
@@ -226,9 +248,7 @@ async def test_an_effect_that_never_happened_is_lost(play: Play):
 
 
 async def test_an_effect_that_is_said_to_be_unknown_is_neither(play: Play):
-    play.effects.clear()
-    call = {"call_id": "c", "attempt": "0", "round": 1, "position": 0, "name": "note", "once": True}
-    play.calls.append({"turn": 1, "state": "unknown", "started_at": 0.0, **call})
+    play.unknown_effect()
     counts = await play.judged()
     assert (above_zero(counts), counts.unknown) == ({}, 1)
 

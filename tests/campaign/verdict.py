@@ -20,6 +20,7 @@ LABEL = "https://schema.org/Message"
 SLACK = 0.002
 ENDS = ("Delivered", "TurnEnded", "TurnReleased", "LeaseLost")
 Spans = list[tuple[float, float]]
+Traces = dict[Path, list[dict[str, Any]]]
 
 
 @dataclass
@@ -124,10 +125,10 @@ async def judge(
         else:
             members[row.turn].append(each)
     counts.accepted, counts.turns = len(said), len(members)
-    shown = _shown(deliveries, by_key, said)
+    traces = {path: read_trace(path) for replica in replicas for path in replica.traces}
+    shown = _shown(deliveries, by_key, said, traces)
     unknown = {turn for turn, state, error in calls if state == "unknown" or error == "unknown"}
     counts.unknown = sum(1 for _, state, error in calls if state == "unknown" or error == "unknown")
-    traces = {path: read_trace(path) for replica in replicas for path in replica.traces}
     _answers(counts, members, shown, rows, unknown, traces, replicas, outages)
     _order(counts, said, by_key, shown)
     _effects(counts, effects, said, by_key, unknown)
@@ -142,12 +143,14 @@ def _by_agent(delivery: Delivery) -> bool:
     return any(entity.get("type") == LABEL for entity in delivery.activity.get("entities", ()))
 
 
-def _shown(deliveries: list[Delivery], by_key: dict[str, Row], said: list[Said]) -> dict[int, list[Delivery]]:
+def _shown(
+    deliveries: list[Delivery], by_key: dict[str, Row], said: list[Said], traces: Traces
+) -> dict[int, list[Delivery]]:
     """What people saw, by turn: not the typing, nor what grew, nor that a message is kept."""
     turn_of = {each.activity["id"]: by_key[each.key].turn for each in said if each.key in by_key}
     shown: dict[int, list[Delivery]] = defaultdict(list)
     for delivery in _visible(deliveries):
-        about = delivery.activity.get("replyToId") or answered_by(delivery, said)
+        about = delivery.activity.get("replyToId") or _answered_by(delivery, said, traces)
         delivery.activity["replyToId"] = about
         shown[turn_of.get(about, -1)].append(delivery)
     return shown
@@ -173,16 +176,24 @@ def _stream(activity: dict[str, Any]) -> str:
     return next((one.get("streamId", "") for one in activity.get("entities", ()) if one["type"] == "streaminfo"), "")
 
 
-def answered_by(delivery: Delivery, said: list[Said]) -> str:
+def _answered_by(delivery: Delivery, said: list[Said], traces: Traces) -> str:
     """The id of the message that it answers, of one that replies to none: the end of an answer that grew.
 
-    Its words name it; an apology's do not, which is for the newest of that person's messages.
+    The process that sent it says which: with the id that came back, or, where it died before, as what it began to send
+    there last. Its words do not: where it is unknown what a tool did, they name no message.
     """
-    named = TOKEN.findall(delivery.activity.get("text") or "")
-    if named:
-        return f"id-{max(named)}"
-    theirs = [one for one in said if f"a:{one.person}" == delivery.conversation and one.accepted_at <= delivery.at]
-    return max((one.activity["id"] for one in theirs), default="")
+    lines = [line for trace in traces.values() for line in trace]
+    its_id = delivery.activity_id or _stream(delivery.activity)
+    for line in lines:
+        if line["what"] == "sent" and line["delivered"] == its_id:
+            return str(line["message"])
+    theirs = {one.activity["id"] for one in said if f"a:{one.person}" == delivery.conversation}
+    begun = [
+        (line["at"], str(line["message"]))
+        for line in lines
+        if line["what"] == "send" and line["message"] in theirs and line["at"] <= delivery.at + SLACK
+    ]
+    return max(begun, default=(0.0, ""))[1]
 
 
 def _answers(
@@ -191,7 +202,7 @@ def _answers(
     shown: dict[int, list[Delivery]],
     rows: list[Row],
     unknown: set[int],
-    traces: dict[Path, list[dict[str, Any]]],
+    traces: Traces,
     replicas: list[Replica],
     outages: Spans,
 ) -> None:
@@ -238,7 +249,7 @@ def _why_again(
     turn: int,
     earlier: Delivery,
     later: Delivery,
-    traces: dict[Path, list[dict[str, Any]]],
+    traces: Traces,
     replicas: list[Replica],
     outages: Spans,
 ) -> str:
@@ -259,7 +270,7 @@ def _meets(spans: Spans, begin: float, end: float) -> bool:
     return any(begin - SLACK <= until and since <= end for since, until in spans)
 
 
-def _attempt(turn: int, delivery: Delivery, traces: dict[Path, list[dict[str, Any]]]) -> Attempt | None:
+def _attempt(turn: int, delivery: Delivery, traces: Traces) -> Attempt | None:
     """The last send of the turn that was begun before the delivery came."""
     message, reference = delivery.activity.get("replyToId"), reference_of(turn)
     best: Attempt | None = None
@@ -309,7 +320,7 @@ def _effects(counts: Counts, effects: Path, said: list[Said], by_key: dict[str, 
             counts.findings.append(f"the effect of {each.token} never happened (turn {row.turn} {row.ended})")
 
 
-def _takeovers(counts: Counts, traces: dict[Path, list[dict[str, Any]]], replicas: list[Replica]) -> None:
+def _takeovers(counts: Counts, traces: Traces, replicas: list[Replica]) -> None:
     """From a kill or a freeze to the next start of each turn that ran there."""
     starts: dict[str, list[float]] = defaultdict(list)
     for lines in traces.values():
