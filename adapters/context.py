@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from adapters.contract import NotAwaited
 from bot.types import Caller, Earlier, NoRecords, Person, Records
@@ -109,21 +109,6 @@ class ToolContext:
     async def _told(self, most: int) -> Sequence[Earlier]:
         return () if self._earlier is None else await self._earlier(max(1, min(most, MOST_EARLIER)))
 
-    def in_thread(self, tool: str) -> ToolContext:
-        """The same for a plain `def`: what has to be awaited raises NotAwaited there, before anything is done."""
-
-        def awaits(member: str) -> None:
-            try:
-                asyncio.get_running_loop()  # it may wrap an `async def`, which runs where it should
-            except RuntimeError:
-                words = f"{tool} uses context.{member} in a plain def: write it as async def and await it"
-                raise NotAwaited(words) from None
-
-        records, own = (
-            _InLoop(kept, partial(awaits, name)) for kept, name in ((self.records, "records"), (self.own, "own"))
-        )
-        return replace(self, records=cast("Records", records), own=cast("Records", own), _awaits=awaits)
-
 
 class _InLoop:
     """Records of which nothing can be asked outside the event loop."""
@@ -157,3 +142,17 @@ def context_of(
         _earlier=caller.earlier,
         _http=http,
     )
+
+
+def in_thread(context: ToolContext, tool: str) -> ToolContext:
+    """The same for a plain `def`: what has to be awaited raises NotAwaited there, before anything is done."""
+
+    def awaits(member: str) -> None:
+        try:
+            asyncio.get_running_loop()  # it may wrap an `async def`, which runs where it should
+        except RuntimeError:
+            words = f"{tool} uses context.{member} in a plain def: write it as async def and await it"
+            raise NotAwaited(words) from None
+
+    kept = {name: _InLoop(getattr(context, name), partial(awaits, name)) for name in ("records", "own")}
+    return replace(context, **cast("dict[str, Any]", kept), _awaits=awaits)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from adapters.context import ToolContext, context_of
+from adapters.context import ToolContext, context_of, in_thread
 from adapters.contract import NotATool, NotAwaited, NotSetUp, ToolClash, arguments_of
 from adapters.docstring import describe
 from adapters.marks import Mark, mark_of
@@ -101,7 +101,7 @@ class FunctionTool:
             NotAwaited: it is a plain `def`, and has something to await.
             Exception: whatever the function raised.
         """
-        given = context if self._waits else context.in_thread(self.spec.name)
+        given = context if self._waits else in_thread(context, self.spec.name)
         bound = functools.partial(self._function, **self._signature.bind(arguments_of(call), given))
         result = bound() if self._waits else await workers.run(self.spec.name, bound)
         if not inspect.isawaitable(result):

@@ -84,12 +84,6 @@ def roll(sides: int) -> int:
 def keeps(context: ToolContext) -> str:
     """Keep."""
     return f"kept {context.records.put('a', 'b', 1)}"
-
-
-@tool
-async def take(room: str, context: ToolContext) -> str:
-    """Take a room."""
-    return "yours" if await context.records.put("rooms", room, 1, new=True) else "taken"
 '''
 Run = Callable[..., Result]
 
@@ -289,13 +283,6 @@ def test_call_uses_the_records_of_whom_it_is_told(run: Run, monkeypatch: pytest.
     assert [row.note.tenant for row in audited()] == ["", "contoso", "local"]
 
 
-async def test_what_a_tool_keeps_by_hand_is_there_in_the_local_chat(folder: Path, tmp_path: Path):
-    (folder / "rolling.py").write_text(ROLLING)
-    assert (await command(tmp_path, "tools", "call", "take", "room=Ada", TOOLS_DIR=str(folder)))[1] == "yours\n"
-    code, out, err = await command(tmp_path, "chat", given="use take room=Ada\n", TOOLS_DIR=str(folder))
-    assert (code, "take: taken" in out) == (0, True), err
-
-
 # -- check ----------------------------------------------------------------------------------------------------
 
 
@@ -411,9 +398,10 @@ async def test_new_writes_a_tool_that_passes_every_check(tmp_path: Path):
     folder.mkdir()
     code, out, err = await command(tmp_path, "tools", "new", "greet_all", TOOLS_DIR=str(folder))
     assert code == 0, err
-    assert sorted(file.name for file in folder.iterdir()) == ["_greet_all_test.py", "greet_all.py"]
-    assert str(folder / "greet_all.py") in out
-    test = str(folder / "_greet_all_test.py")
+    assert sorted(file.name for file in folder.iterdir()) == ["greet_all.py", "test_greet_all.py"]
+    assert "Written: mine/greet_all.py\n" in out
+    assert "Next: python -m pytest mine/test_greet_all.py  (make dev brings pytest)\n" in out
+    test = str(folder / "test_greet_all.py")
     ours = ("--config", str(ROOT / "pyproject.toml"))
     results = await asyncio.gather(
         outcome("-m", "ruff", "check", *ours, str(folder)),
@@ -452,9 +440,9 @@ def test_new_writes_over_nothing(folder: Path):
     assert (result.exit_code, "greet.py is there already. Nothing was written." in result.stderr) == (2, True)
     assert [file.name for file in folder.glob("*.py")] == ["greet.py"]
     (folder / "greet.py").unlink()
-    (folder / "_greet_test.py").write_text("")
+    (folder / "test_greet.py").write_text("")
     assert tools("new", "greet").exit_code == 2
-    assert [file.name for file in folder.glob("*.py")] == ["_greet_test.py"]
+    assert [file.name for file in folder.glob("*.py")] == ["test_greet.py"]
 
 
 @pytest.mark.parametrize(
@@ -468,6 +456,9 @@ def test_new_writes_over_nothing(folder: Path):
         ("class", "means something in Python"),
         ("sum", "means something in Python"),
         ("json", "means something in Python"),
+        ("test_greet", "taken for a test"),
+        ("greet_test", "taken for a test"),
+        ("conftest", "taken for a test"),
         ("yaml", "There is a Python package yaml"),
         ("calculate", "There is a tool calculate already, in tools/calculator.py"),
     ],
