@@ -16,7 +16,7 @@ $(shell test -x $(PY) || rm -f $(RUN_STAMP) $(DEV_STAMP))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run chat test check lint pytest interop image-check bench campaign requirements clean
+.PHONY: help run chat dev test check lint pytest interop image-check bench campaign requirements clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,8 @@ run: $(RUN_STAMP) ## Set up, start the bot, print its address
 
 chat: $(RUN_STAMP) ## Talk to the bot in this terminal
 	@exec $(PY) -m bot chat
+
+dev: $(DEV_STAMP) ## Set up what the tests need, and run none
 
 test: $(DEV_STAMP) ## Set up and run the tests, less their long forms (ARGS="-k page" for some of them)
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not long" $(ARGS)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+
+if find_spec("typer") is None:
+    sys.exit("This Python has none of Threadkeeper's packages. `make run` makes .venv; then: .venv/bin/python -m bot")
+
 import typer
 
 from bot.cli import agent, chat, check, feedback, inbox, migrate, say, serve, threads, tools, usage

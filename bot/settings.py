@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -157,6 +159,14 @@ class Settings(BaseSettings):
                 "such as sqlite+aiosqlite:///threadkeeper.db"
             )
         return value
+
+    @field_validator("microsoft_app_id")
+    @classmethod
+    def _app_id(cls, value: str) -> str:
+        try:
+            return value and str(UUID(value))
+        except ValueError:
+            raise ValueError("must be the app's id of Entra, such as 11111111-2222-3333-4444-555555555555") from None
 
     @field_validator("project_endpoint")
     @classmethod
@@ -390,15 +400,37 @@ def load(env_file: Path | None = Path(".env"), **overrides: object) -> Settings:
     try:
         return _read(env_file, overrides)
     except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
+        for problem in error.errors(include_url=False):
             name = str(problem["loc"][0])
-            problems.append(f"{name.upper()}: {problem['msg'].removeprefix('Value error, ')}.")
+            problems.append(_said(name, problem))
             sound[name] = Settings.model_fields[name].default
     try:  # what the variables say together, as if the broken ones were unset
         _read(env_file, overrides | sound)
     except SettingsError as error:
-        problems += error.problems
+        broken = re.compile(rf"\b({'|'.join(sound).upper()})\b")
+        problems += [problem for problem in error.problems if not broken.search(problem)]
     raise SettingsError(problems)
+
+
+def _said(name: str, problem: Mapping[str, Any]) -> str:
+    """A problem in words for who set the variable. What was given is quoted only where a number or a choice was asked
+    for: no secret is either."""
+    context, default = problem.get("ctx", {}), Settings.model_fields[name].default
+    bound = f"{next((value for key, value in context.items() if key in ('gt', 'ge', 'le')), 0):g}"
+    kinds = {
+        "int_parsing": "give a whole number",
+        "float_parsing": "give a number",
+        "bool_parsing": "give true or false",
+        "literal_error": f"give {context.get('expected', '')}",
+        "greater_than": f"give more than {bound}",
+        "greater_than_equal": f"give {bound} or more",
+        "less_than_equal": f"give {bound} or less",
+    }
+    words = kinds.get(problem["type"])
+    if words is None:
+        return f"{name.upper()}: {problem['msg'].removeprefix('Value error, ')}."
+    unset = f" (unset it is {default})" if default not in ("", None) else ""
+    return f"{name.upper()} is {problem['input']}: {words}{unset}."
 
 
 def _read(env_file: Path | None, overrides: dict[str, object]) -> Settings:

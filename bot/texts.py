@@ -321,7 +321,7 @@ class Texts:
         return "I got a message without words. Just ask, or say **help**."
 
     def nothing_to_retry(self) -> str:
-        return "There is nothing to retry: your last message was answered."
+        return "There is nothing to retry: no message of yours failed. What you stopped, say again."
 
     def status(
         self,

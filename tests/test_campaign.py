@@ -7,16 +7,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import sqlalchemy as sa
 
 from bot.clock import SystemClock
 from bot.store import open_store
 from bot.store.tables import inbox, lanes, tool_calls
+from bot.texts import Texts
 from bot.types import reference_of
+from tests.campaign.machines import SlowConnector
 from tests.campaign.people import Said
 from tests.campaign.verdict import LABEL, Counts, judge
 from tests.teams import Delivery
+
+
+async def test_people_learn_whom_an_answer_was_for() -> None:
+    """Else each of them would write six messages and wait for ever."""
+    connector = SlowConnector()
+    await connector.start()
+    answers: list[dict[str, Any]] = [
+        {"type": "message", "text": "answered t000001 and t000002", "replyToId": "id-t000003"},
+        {"type": "message", "text": f"t000004 {Texts().service_down()}", "replyToId": "id-t000004"},
+        {"type": "typing"},
+    ]
+    try:
+        async with aiohttp.ClientSession() as http:
+            for activity in answers:
+                address = f"{connector.url}v3/conversations/a:1/activities"
+                async with http.post(address, json=activity) as response:
+                    assert response.status < 300
+    finally:
+        await connector.close()
+    assert connector.replied == {"id-t000001", "id-t000002", "id-t000003"}
 
 
 @dataclass

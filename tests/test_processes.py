@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import command, served
+from tests.processes import LOG, command, served
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.invariant("I1")
@@ -113,3 +117,27 @@ async def test_chat_answers_what_is_piped_into_it(tmp_path: Path):
         port = bot.address.rsplit(":", 1)[1]
         code, out, err = await command(tmp_path, "chat", given="what is my code?\n", PORT=port)
         assert (code, "2208" in out) == (0, True), err
+
+
+async def test_a_mistake_in_chat_is_an_exit_code(tmp_path: Path):
+    code, out, err = await command(tmp_path, "chat", "--person", "bob", given="hello\n", fresh=True)
+    assert (code, "person must be alex or sam" in out) == (2, True), err
+
+
+async def test_a_setting_that_is_none_is_said_in_words_and_in_the_log(tmp_path: Path):
+    async with served(tmp_path, AGENT_BACKND="foundry") as bot:
+        assert bot.process.stdout is not None
+        async with asyncio.timeout(10):
+            said = (await bot.process.stdout.readline()).decode().strip()
+    assert said == "settings: AGENT_BACKND is set, and is no setting. If AGENT_BACKEND was meant, write it so."
+    assert said in (tmp_path / LOG).read_text()
+
+
+async def test_a_python_without_the_packages_is_told_where_they_are(tmp_path: Path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-S", "-m", "bot", cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert err.decode().startswith("This Python has none of Threadkeeper's packages. `make run` makes .venv")
+    assert b"Traceback" not in err

@@ -18,7 +18,8 @@ from bot.settings import Settings, is_loopback
 from bot.types import Caller, Person, ToolCall
 
 ROOT = Path(__file__).parent.parent
-ENTRA = {"microsoft_app_id": "app", "microsoft_app_password": "s3cret", "microsoft_app_tenant_id": "tenant"}
+APP = "11111111-2222-3333-4444-555555555555"
+ENTRA = {"microsoft_app_id": APP, "microsoft_app_password": "s3cret", "microsoft_app_tenant_id": "tenant"}
 ENDPOINT = "https://name.services.ai.azure.com/api/projects/p"
 
 
@@ -97,12 +98,18 @@ def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
         ({"port": 70_000}, "PORT", "65535"),
         ({"teams_sensitivity_label": "Confidential"}, "TEAMS_SENSITIVITY_LABEL", "a GUID"),
         ({"teams_markdown": "html"}, "TEAMS_MARKDOWN", "'extended'"),
-        ({"thread_idle_days": 0}, "THREAD_IDLE_DAYS", "greater than 0"),
+        ({"thread_idle_days": 0}, "THREAD_IDLE_DAYS", "is 0: give more than 0 (unset it is 30)"),
+        ({"port": "abc"}, "PORT", "PORT is abc: give a whole number (unset it is 3978)."),
+        ({"teams_receive_all": "perhaps"}, "TEAMS_RECEIVE_ALL", "give true or false"),
+        ({"tickets": "paper"}, "TICKETS", "'jira'"),
+        ({"microsoft_app_id": "APP_ID"}, "MICROSOFT_APP_ID", "such as 11111111-"),
+        ({"agent_backend": "foundry", "agent_name": "a", "project_endpoint": "http://x"}, "PROJECT_ENDPOINT", "https"),
+        ({"microsoft_app_id": "APP_ID", "host": "0.0.0.0"}, "MICROSOFT_APP_ID", "the app's id"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_cure(values: dict[str, Any], variable: str, cure: str) -> None:
     (problem,) = problems(**values)
-    assert problem.startswith(f"{variable}: ")
+    assert re.match(rf"{variable}(:| is) ", problem)
     assert cure in problem
 
 
@@ -154,7 +161,7 @@ def test_with_credentials_any_address_may_be_listened_on(host: str) -> None:
     ],
 )
 def test_each_app_type_needs_its_own_credential(kind: str, given: set[str], missing: set[str]) -> None:
-    values = {"microsoft_app_id": "app", "microsoft_app_type": kind} | {name: ENTRA[name] for name in given}
+    values = {"microsoft_app_id": APP, "microsoft_app_type": kind} | {name: ENTRA[name] for name in given}
     found = problems(**values) if missing else []
     assert {problem.split()[0] for problem in found} == missing
     if not missing:

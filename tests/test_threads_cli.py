@@ -14,7 +14,7 @@ async def test_beside_a_running_bot(tmp_path: Path):
         await bot.say("remember my code is 2208")
         thread = (await bot.shows("I'll remember: my code is 2208"))["thread"]["id"]
         code, out, err = await command(tmp_path, "threads", "list", fresh=True)
-        assert (code, "Alex" in out, thread in out) == (0, True, True), err
+        assert (code, "Alex" in out, "personal" in out, thread in out) == (0, True, True, True), err
         code, out, err = await command(tmp_path, "threads", "export", "alex", "--to", "alex.json")
         assert code == 0, err
         told = json.loads((tmp_path / "alex.json").read_text())

@@ -67,8 +67,8 @@ async def typed_lines(descriptor: int = 0) -> AsyncIterator[str]:
         yield line
 
 
-async def chat(base_url: str, *, person: str, console: Console, lines: AsyncIterator[str], wait: bool = False) -> None:
-    """Talk, until the lines end or one of them is `exit`.
+async def chat(base_url: str, *, person: str, console: Console, lines: AsyncIterator[str], wait: bool = False) -> bool:
+    """Talk, until the lines end or one of them is `exit`; False where nobody answers, or not to this person.
 
     `wait` stays for the answers to what was said when the lines end: for lines that come from a pipe or a file.
     """
@@ -79,10 +79,10 @@ async def chat(base_url: str, *, person: str, console: Console, lines: AsyncIter
             state = await link.state()
         except BadRequest as refused:
             screen.note(refused.reason)
-            return
+            return False
         except _UNREACHABLE:
             screen.note(f"Threadkeeper doesn't answer at {base_url}. Is it running? `python -m bot serve` starts it.")
-            return
+            return False
         screen.welcome(state)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -98,6 +98,7 @@ async def chat(base_url: str, *, person: str, console: Console, lines: AsyncIter
                     task.cancel()
         finally:
             screen.close()
+    return True
 
 
 async def _read(screen: Screen, lines: AsyncIterator[str], outbox: asyncio.Queue[str]) -> bool:

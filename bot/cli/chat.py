@@ -45,4 +45,5 @@ async def _chat(person: str) -> None:
 async def _talk(address: str, person: str) -> None:
     """Until the input ends; piped input ends at once, and its answers are waited for."""
     piped = not sys.stdin.isatty()
-    await terminal.chat(address, person=person, console=out, lines=terminal.typed_lines(), wait=piped)
+    if not await terminal.chat(address, person=person, console=out, lines=terminal.typed_lines(), wait=piped):
+        raise typer.Exit(2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from bot import settings as environment
 from bot.bootstrap import open_beside
@@ -44,7 +44,9 @@ async def _list(since: str, only: str | None) -> None:
     if not told:
         out.print(f"Nobody has judged an answer in the last {since}.", highlight=False)
         return
-    table = Table("when", "reaction", "channel", "person", "reference", "words")
+    table = Table(
+        Column("when", no_wrap=True), "reaction", "channel", "person", Column("reference", no_wrap=True), "words"
+    )
     for one in told:
         row = _row(one)
         table.add_row(row["at"], one.reaction, one.channel, one.name or one.person, row["reference"], one.text)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from bot import settings as environment
 from bot.bootstrap import open_beside
@@ -59,7 +59,9 @@ async def _list() -> None:
         turns = await store.records.attention()
     finally:
         await store.close()
-    table = Table("reference", "accepted", "state", "attempts", "lane", "error")
+    table = Table(
+        Column("reference", no_wrap=True), Column("accepted", no_wrap=True), "state", "attempts", "lane", "error"
+    )
     for turn in turns:
         state = turn["ended"] or turn["state"]
         accepted = _time(turn["accepted_at"])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -11,7 +14,11 @@ from rich.console import Console
 
 from bot.errors import OperatorError, SettingsError
 
-out, err = Console(), Console(stderr=True)
+WIDE = 200
+"""Characters of a line that goes to a file or another program: there is no screen to fit, and nothing is cut."""
+
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+err = Console(stderr=True)
 
 
 class Unusable(Exception):
@@ -20,12 +27,14 @@ class Unusable(Exception):
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a command; what an operator can mend ends in its words and exit code 2."""
+    if not logging.getLogger("threadkeeper").isEnabledFor(logging.INFO):
+        logging.getLogger("azure").setLevel(logging.ERROR)  # it says in a page what our own words say in two lines
     try:
         asyncio.run(work)
     except SettingsError as error:
         err.print("[bold red]The settings cannot be used:[/]")
         for problem in error.problems:
-            err.print(f"  - {problem}", markup=False, highlight=False)
+            err.print(f"  - {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except OperatorError as error:
         err.print(f"{error.problem}\n{error.cure}", markup=False, highlight=False, soft_wrap=True)

@@ -93,11 +93,16 @@ def _greet(bot: Bot, address: str) -> None:
     out.print(f"Agent: {bot.agent.backend}. Database: {database}. Ctrl-C stops it.", highlight=False, soft_wrap=True)
     ending = retirement.notice(bot.agent.backend, time.time())
     if ending is not None:
-        log.warning("%s", ending)
-        out.print(ending, markup=False, highlight=False, soft_wrap=True)
+        _warn(ending)
     for finding in checks.of_settings(bot.settings, time.time()):
         if finding.standing != "ok" and finding.subject != checks.BACKEND:
-            log.warning("%s", finding)
-            out.print(str(finding), markup=False, highlight=False, soft_wrap=True)
+            _warn(str(finding))
     for problem in bot.problems:
         out.print(f"Not loaded: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _warn(words: str) -> None:
+    """Say it on the screen, and in the log where that is kept; a terminal that shows no log has it once."""
+    if log.isEnabledFor(logging.INFO):
+        log.warning("%s", words)
+    out.print(words, markup=False, highlight=False, soft_wrap=True)

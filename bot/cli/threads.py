@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,12 @@ from bot.types import JsonObject, Known
 
 app = typer.Typer(no_args_is_help=True, help="Whose conversation is which thread: see, start over, export, forget.")
 
-Who = Annotated[str, typer.Argument(metavar="PERSON", help="An id, or a name if it is unique, or words of it.")]
+Who = Annotated[
+    str,
+    typer.Argument(
+        metavar="PERSON", help="An id, an e-mail address (of Teams), or a name if it is unique, or words of it."
+    ),
+]
 Every = Annotated[bool, typer.Option("--all", help="Every conversation of the person, not the personal one alone.")]
 Work = Callable[[Desk, Known, list[str]], Awaitable[None]]
 
@@ -37,16 +42,23 @@ def show_all() -> None:
 
 async def _list() -> None:
     async with open_desk(environment.load()) as desk:
-        table = Table("name", "id", "channel", "last seen", "thread", "messages", "last used")
+        table = Table("name", "id", "channel", "last seen", "conversation", "thread", "messages", "last used")
         for person in await desk.store.people.everyone():
             known = (person.name, person.id, person.channel, _time(person.seen_at))
-            lanes = [await desk.store.threads.lane(key) for key in await desk.store.people.lanes(person, every=True)]
-            threads = [lane.thread for lane in lanes if lane is not None and lane.thread is not None]
-            for thread in threads:
-                table.add_row(*known, thread.remote_id, str(thread.messages), _time(thread.used_at))
-            if not threads:
-                table.add_row(*known, "", "", "")
+            rows = [row async for row in _rows(desk, person)]
+            for row in rows or [("", "", "", "")]:
+                table.add_row(*known, *row)
         out.print(table)
+
+
+async def _rows(desk: Desk, person: Known) -> AsyncIterator[tuple[str, str, str, str]]:
+    """Of each of their conversations that has a thread: what kind it is, and the thread."""
+    personal = await desk.store.people.lanes(person, every=False)
+    for key in await desk.store.people.lanes(person, every=True):
+        lane = await desk.store.threads.lane(key)
+        if lane is not None and (thread := lane.thread) is not None:
+            kind = "personal" if key in personal else "group"
+            yield kind, thread.remote_id, str(thread.messages), _time(thread.used_at)
 
 
 @app.command("show")

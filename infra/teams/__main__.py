@@ -48,10 +48,11 @@ def build(
 ) -> None:
     """Make the app package: MICROSOFT_APP_ID, BOT_NAME and the like are read from the environment or .env."""
     named: dict[str, Any] = {"microsoft_app_id": app_id} if app_id else {}
+    number = version or own_version()
     try:
         settings = environment.load(**NOT_READ, **named)
         publisher = Publisher(developer, website, privacy, terms)
-        made = package(manifest(settings, publisher, version or own_version(), tuple(domain or ())))
+        made = package(manifest(settings, publisher, number, tuple(domain or ())))
     except SettingsError as error:
         typer.echo("The app package cannot be made:", err=True)
         for problem in error.problems:
@@ -59,7 +60,8 @@ def build(
         raise typer.Exit(2) from None
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(made)
-    typer.echo(f"{out}: upload it in Teams (Apps, Manage your apps, Upload an app), or in the Teams admin center.")
+    where = "in Teams (Apps, Manage your apps, Upload an app), or in the Teams admin center"
+    typer.echo(f"{out}, version {number}: upload it {where}.")
 
 
 def own_version() -> str:

@@ -250,13 +250,13 @@ async def test_files_of_another_window_are_named(bot: LocalBot, server: TestServ
 async def test_where_nobody_answers_it_says_so(unused_tcp_port: int) -> None:
     seat = Seat()
     address = f"http://127.0.0.1:{unused_tcp_port}"
-    await chat(address, person="alex", console=seat.console, lines=seat.typed())
+    assert not await chat(address, person="alex", console=seat.console, lines=seat.typed())
     assert f"Threadkeeper doesn't answer at {address}." in " ".join(seat.printed.getvalue().split())
 
 
 async def test_a_person_whom_nobody_knows_is_told_who_is_known(server: TestServer) -> None:
     seat = Seat()
-    await chat(str(server.make_url("/")), person="eve", console=seat.console, lines=seat.typed())
+    assert not await chat(str(server.make_url("/")), person="eve", console=seat.console, lines=seat.typed())
     assert seat.printed.getvalue().startswith("person must be alex or sam")
 
 

@@ -187,7 +187,7 @@ def test_a_setting_that_teams_does_not_take_is_named(values: dict[str, str], nam
 
 def test_all_that_is_missing_is_named_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        manifest(settings(microsoft_app_id="x"), Publisher(website="http://contoso.example"), "1.0", ("https://c/",))
+        manifest(settings(microsoft_app_id=""), Publisher(website="http://contoso.example"), "1.0", ("https://c/",))
     told = "\n".join(caught.value.problems)
     for option in ("--app-id", "--developer", "--website", "--privacy", "--terms", "--version", "--domain"):
         assert option in told
