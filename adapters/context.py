@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
+from adapters.contract import NotAwaited
 from bot.types import Caller, Earlier, NoRecords, Person, Records
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class ToolContext:
     _progress: Callable[[str], None] = field(default=lambda words: None, repr=False)
     _earlier: Callable[[int], Awaitable[Sequence[Earlier]]] | None = field(default=None, repr=False)
     _http: Callable[[], aiohttp.ClientSession] = field(default=_no_session, repr=False)
+    _awaits: Callable[[str], None] = field(default=lambda member: None, repr=False)
 
     @property
     def locale(self) -> str:
@@ -71,6 +75,7 @@ class ToolContext:
         Raises:
             RuntimeError: nobody runs the tool who has one.
         """
+        self._awaits("http")
         return self._http()
 
     def secret(self, name: str) -> str:
@@ -92,15 +97,30 @@ class ToolContext:
         """
         self._progress(words)
 
-    async def earlier(self, most: int = MOST_EARLIER) -> Sequence[Earlier]:
+    def earlier(self, most: int = MOST_EARLIER) -> Coroutine[object, object, Sequence[Earlier]]:
         """What was said in this conversation in earlier threads, since the last "start over", newest first.
 
         The thread that the agent is in is not among them: it knows that one. At most `most` entries, each with
         `role`, `text` and `at`. What cannot be read now is left out.
         """
-        if self._earlier is None:
-            return ()
-        return await self._earlier(max(1, min(most, MOST_EARLIER)))
+        self._awaits("earlier")  # before there is a coroutine that nobody awaits
+        return self._told(most)
+
+    async def _told(self, most: int) -> Sequence[Earlier]:
+        return () if self._earlier is None else await self._earlier(max(1, min(most, MOST_EARLIER)))
+
+
+class _InLoop:
+    """Records of which nothing can be asked outside the event loop."""
+
+    def __init__(self, kept: Records, check: Callable[[], None]) -> None:
+        self._kept = kept
+        self._check = check
+
+    def __getattr__(self, name: str) -> object:
+        if not name.startswith("_"):
+            self._check()
+        return getattr(self._kept, name)
 
 
 def context_of(
@@ -122,3 +142,17 @@ def context_of(
         _earlier=caller.earlier,
         _http=http,
     )
+
+
+def in_thread(context: ToolContext, tool: str) -> ToolContext:
+    """The same for a plain `def`: what has to be awaited raises NotAwaited there, before anything is done."""
+
+    def awaits(member: str) -> None:
+        try:
+            asyncio.get_running_loop()  # it may wrap an `async def`, which runs where it should
+        except RuntimeError:
+            words = f"{tool} uses context.{member} in a plain def: write it as async def and await it"
+            raise NotAwaited(words) from None
+
+    kept = {name: _InLoop(getattr(context, name), partial(awaits, name)) for name in ("records", "own")}
+    return replace(context, **cast("dict[str, Any]", kept), _awaits=awaits)

@@ -42,6 +42,15 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
+class Hints(Protocol):
+    """An adapter that knows what the authors of its tools could do better."""
+
+    def hints(self) -> Sequence[str]:
+        """A line each, none of which keeps a tool from working."""
+        ...
+
+
+@runtime_checkable
 class Asks(Protocol):
     """An adapter that tells for each call whether a person is to agree. Of others, a tool's `approve` decides alone."""
 
@@ -82,6 +91,10 @@ class NotSetUp(NotCalled):
     """A secret that the tool needs is missing."""
 
     kind = "not_set_up"
+
+
+class NotAwaited(ThreadkeeperError):
+    """A plain `def` has something that only an `async def` can wait for. The words are for its author."""
 
 
 class NotATool(ThreadkeeperError):

@@ -6,12 +6,13 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from adapters.contract import Adapter, NotATool
 from adapters.function import FunctionAdapter, FunctionTool
@@ -28,6 +29,8 @@ from adapters.variables import variables
 
 PACKAGE = "tools"
 ENTRY_POINTS = "threadkeeper.tools"
+_NO_TOOLS = re.compile(r"_|test_|.*_test\.py$|conftest\.py$")
+"""Files beside the tools: helpers, and what pytest takes for tests."""
 OFFERED = "offered"
 """The function by which a file says which tools it has: given every variable, it names functions and adapters."""
 
@@ -62,7 +65,7 @@ class _Found:
             self.problems.append(f"{source}: {shown} is no tool: {type(error).__name__} while reading its signature")
             return
         if missing := tool.missing(self.environ):
-            unset = f"{' and '.join(missing)} must be set in the environment"
+            unset = f"{' and '.join(missing)} must be set in the environment or in .env"
             self.problems.append(f"{source}: {tool.spec.name} does not work yet: {unset}")
         self.made.setdefault(tool.spec.name, []).append(tool)
 
@@ -82,7 +85,9 @@ class _Found:
         """What a file says that it offers; else its marked functions."""
         offered = vars(module).get(OFFERED)
         if not inspect.isfunction(offered) or offered.__module__ != module.__name__:
-            self.add_marked(module, source)
+            if not self.add_marked(module, source) and _has_functions(module):
+                cure = "mark a function with @tool, or begin the file's name with _"
+                self.problems.append(f"{source}: it has no tool; {cure}")
             return
         try:
             for one in offered(self.environ):
@@ -230,7 +235,13 @@ def _package_files() -> Iterator[tuple[Path, str]]:
 
 def _python_files(folder: Path) -> list[Path]:
     # Absolute, as the frames of a traceback name it.
-    return sorted(file for file in folder.absolute().glob("*.py") if not file.name.startswith("_"))
+    return sorted(file for file in folder.absolute().glob("*.py") if not _NO_TOOLS.match(file.name))
+
+
+def _has_functions(module: ModuleType) -> bool:
+    """Whether there is one of its own that could be marked."""
+    own = (value for value in vars(module).values() if type(value) is FunctionType)
+    return any(value.__module__ == module.__name__ for value in own)
 
 
 def _add_file(found: _Found, file: Path, name: str, source: str) -> None:

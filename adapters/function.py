@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from adapters.context import ToolContext, context_of
-from adapters.contract import NotATool, NotSetUp, ToolClash, arguments_of
+from adapters.context import ToolContext, context_of, in_thread
+from adapters.contract import NotATool, NotAwaited, NotSetUp, ToolClash, arguments_of
 from adapters.docstring import describe
 from adapters.marks import Mark, mark_of
 from adapters.session import Session
@@ -50,6 +50,8 @@ class FunctionTool:
         self._waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async
         )
+        self._wraps = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self._unknown = [one for one in described.arguments if one not in self._signature.names]
         self.spec = ToolSpec(
             name=name,
             description=described.description,
@@ -67,6 +69,12 @@ class FunctionTool:
     def missing(self, environ: Mapping[str, str]) -> list[str]:
         """The variables that it needs and that are not set."""
         return [name for name in self.spec.secrets if not environ.get(name)]
+
+    def hints(self) -> list[str]:
+        """What its docstring says that is not so."""
+        if not self._unknown:
+            return []
+        return [f"{self.spec.name}: its docstring describes {', '.join(self._unknown)}, which is no parameter"]
 
     def asks(self, call: ToolCall) -> bool:
         """Whether a person is to agree to this call.
@@ -90,11 +98,19 @@ class FunctionTool:
         Raises:
             BadArguments: the arguments do not fit.
             ToolBusy: its earlier calls hang.
+            NotAwaited: it is a plain `def`, and has something to await.
             Exception: whatever the function raised.
         """
-        bound = functools.partial(self._function, **self._signature.bind(arguments_of(call), context))
+        given = context if self._waits else in_thread(context, self.spec.name)
+        bound = functools.partial(self._function, **self._signature.bind(arguments_of(call), given))
         result = bound() if self._waits else await workers.run(self.spec.name, bound)
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        if self._waits or self._wraps:
+            return await result
+        if inspect.iscoroutine(result):
+            result.close()  # or Python says that it was never awaited
+        raise NotAwaited(f"{self.spec.name} returned a coroutine: write it as async def and await it")
 
 
 class FunctionAdapter:
@@ -120,6 +136,10 @@ class FunctionAdapter:
     def specs(self) -> Sequence[ToolSpec]:
         """The tools, as the agent is told of them."""
         return [tool.spec for tool in self._tools.values()]
+
+    def hints(self) -> Sequence[str]:
+        """See `adapters.contract.Hints`."""
+        return [hint for tool in self._tools.values() for hint in tool.hints()]
 
     def asks(self, call: ToolCall) -> bool:
         """See `adapters.contract.Asks`."""

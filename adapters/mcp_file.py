@@ -130,7 +130,7 @@ class _Reading:
         for key in found:
             if key not in known:
                 near = difflib.get_close_matches(key.lower(), known, n=1)
-                meant = f"is {near[0]} meant?" if near else f"the keys are {', '.join(known)}"
+                meant = f"the nearest is {near[0]}" if near else f"the keys are {', '.join(known)}"
                 self._problems.append(f"{where}{key[:40]} is not known: {meant}")
 
     def _text(self, key: str) -> str:

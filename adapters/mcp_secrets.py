@@ -40,7 +40,7 @@ def value_of(name: object, variables: Mapping[str, str]) -> str:
     if not isinstance(name, str) or not (name in variables or _NAME.fullmatch(name)) or looks_secret(name):
         raise Unset("wants the name of an environment variable, in capitals, and never the value itself")
     if not variables.get(name):
-        raise Unset(f"names the environment variable {name}, which is not set: set it")
+        raise Unset(f"names the environment variable {name}, which is not set: set it there or in .env")
     return variables[name]
 
 

@@ -209,7 +209,7 @@ class Server:
                     await self._serve(client)
                     tasks.cancel_scope.cancel()
             except Exception as error:
-                reason = reason_of(error, self._status)
+                reason = reason_of(error, self._status, self.file.command)
         if scope.cancelled_caught:
             reason = f"it gave no list of its tools within {self._pace.connect:g} s"
         self._away(reason)

@@ -94,7 +94,7 @@ def _missing(named: Iterable[str], there: Sequence[str]) -> list[str]:
     for name in dict.fromkeys(named):
         if name not in there:
             near = difflib.get_close_matches(name, there, n=1)
-            problems.append(f"the server has no tool {name[:80]}" + (f": is {near[0]} meant?" if near else ""))
+            problems.append(f"the server has no tool {name[:80]}" + (f": the nearest is {near[0]}" if near else ""))
     return problems
 
 

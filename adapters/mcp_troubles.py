@@ -10,6 +10,7 @@ from mcp.types import CONNECTION_CLOSED, INVALID_PARAMS, INVALID_REQUEST, METHOD
 
 from adapters.contract import BadArguments
 from adapters.marks import ToolFailed
+from adapters.mcp_secrets import looks_secret
 from bot.errors import ThreadkeeperError
 
 _EXPIRED = "Session terminated"
@@ -42,6 +43,11 @@ def is_expired(error: MCPError) -> bool:
     return error.code == INVALID_REQUEST and error.message == _EXPIRED
 
 
+def _shown(command: str) -> str:
+    """The command as its file has it, unless it looks as if a secret stood in it."""
+    return "" if not command.isprintable() or looks_secret(command) else f"{command[:_SHOWN]} "
+
+
 def _first(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -49,12 +55,13 @@ def _first(error: BaseException) -> BaseException:
     return _first(group.exceptions[0])
 
 
-def reason_of(error: BaseException, status: int) -> str:
+def reason_of(error: BaseException, status: int, command: str = "") -> str:
     """For the operator: why a session did not begin or went away, without the error's text, which may quote.
 
     Args:
         error: What was raised.
         status: The last HTTP status, 0 where there was none.
+        command: What was to be started.
     """
     error = _first(error)
     if status in _REFUSED:
@@ -63,9 +70,9 @@ def reason_of(error: BaseException, status: int) -> str:
         return f"it answers with HTTP {status}"
     match error:
         case FileNotFoundError():
-            return "its command was not found: install it, or write its whole path"
+            return f"its command {_shown(command)}was not found: install it, or write its whole path"
         case PermissionError():
-            return "its command may not be run: check its permissions"
+            return f"its command {_shown(command)}may not be run: check its permissions"
         case httpx2.TransportError():
             return "it cannot be reached"
         case OSError():

@@ -141,7 +141,9 @@ def read_pair(document: Path, options: Path, source: str, environ: Mapping[str, 
     except (OSError, UnicodeDecodeError):
         raise BadDocument("it or its toml cannot be read") from None
     if lacking := unset(chosen.auth, environ):
-        raise BadOptions([f"auth: {' and '.join(lacking)} must be set in the environment, without line breaks"])
+        raise BadOptions(
+            [f"auth: {' and '.join(lacking)} must be set in the environment or in .env, without line breaks"]
+        )
     operations, problems = _chosen(read, chosen)
     made = Described(chosen, problems=problems)
     for operation, its in operations:

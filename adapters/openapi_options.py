@@ -175,7 +175,9 @@ def _filled(value: Json, where: str, environ: Mapping[str, str], problems: list[
     if not isinstance(value, str):
         return value
     unset = [name for name in _REFERENCE.findall(value) if not environ.get(name)]
-    problems += [f"{where} names the environment variable {name}, which is not set: set it" for name in unset]
+    problems += [
+        f"{where} names the environment variable {name}, which is not set: set it there or in .env" for name in unset
+    ]
     return _REFERENCE.sub(lambda found: environ.get(found[1], ""), value)
 
 
@@ -231,6 +233,6 @@ def unknown(key: str, known: list[str], most: int = 12) -> str:
     """That a name is not known, with the one that may be meant or those that there are."""
     near = difflib.get_close_matches(key, known, 1, 0.6) or difflib.get_close_matches(key.lower(), known, 1, 0.6)
     if near:
-        return f"is not known: is {near[0]} meant?"
+        return f"is not known: the nearest is {near[0]}"
     shown = ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
     return f"is not known: there are {shown or 'none'}"

@@ -52,6 +52,11 @@ class Signature:
             if not info.is_required() and not _takes_null(info.annotation)
         )
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Every parameter, those for the context too."""
+        return frozenset((*self._fields.values(), *self._contexts))
+
     def bind(self, arguments: Mapping[str, Json], context: ToolContext) -> dict[str, object]:
         """The keyword arguments to call the function with. What the agent left out keeps its default.
 

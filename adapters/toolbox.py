@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from adapters.asking import shown
-from adapters.contract import Adapter, Asks, BadArguments, NotAllowed, NotCalled, ToolClash, arguments_of
+from adapters.contract import (
+    Adapter,
+    Asks,
+    BadArguments,
+    Hints,
+    NotAllowed,
+    NotAwaited,
+    NotCalled,
+    ToolClash,
+    arguments_of,
+)
 from adapters.marks import ToolFailed
 from adapters.patience import Patience
 from adapters.result import OUTPUT_LIMIT, NotJson, Rendered, cut, render
@@ -40,11 +50,20 @@ class Toolbox:
         self._entered = AsyncExitStack()
         self._open = False
         self._left_running: set[asyncio.Task[Rendered]] = set()
+        self._author: Callable[[ToolSpec, BaseException], None] | None = None
         self._tools = _joined(self._adapters)
 
     def specs(self) -> Sequence[ToolSpec]:
         """Every tool there is now, in a fixed order."""
         return [spec for spec, _ in self._now().values()]
+
+    def hints(self) -> list[str]:
+        """What the tools' authors could do better; all of it works."""
+        return [hint for one in self._adapters if isinstance(one, Hints) for hint in one.hints()]
+
+    def tell_author(self, author: Callable[[ToolSpec, BaseException], None]) -> None:
+        """From now on hand what tools raise to `author`, whole, in the place of the log: it may hold a secret."""
+        self._author = author
 
     def _now(self) -> dict[str, tuple[ToolSpec, Adapter]]:
         """The tools as they are now: those of an adapter may change while it is entered."""
@@ -113,7 +132,7 @@ class Toolbox:
             return self._output(call, words, "timeout")
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
-            return self._failed(call, caller, error)
+            return self._failed(call, caller, spec, error)
         return ToolOutput(call.id, task.result().text, files=task.result().files)
 
     async def _guarded(self, call: ToolCall, caller: Caller, adapter: Adapter) -> Rendered:
@@ -133,7 +152,7 @@ class Toolbox:
         if not task.cancelled():
             task.exception()  # looked at, or asyncio reports it as never retrieved
 
-    def _failed(self, call: ToolCall, caller: Caller, error: BaseException) -> ToolOutput:
+    def _failed(self, call: ToolCall, caller: Caller, spec: ToolSpec, error: BaseException) -> ToolOutput:
         if isinstance(error, NotCalled):
             return self._not_called(call, error)
         words = _words(error) if isinstance(error, ToolFailed) else ""
@@ -143,7 +162,11 @@ class Toolbox:
             log.error("tool %s gave a result that has no JSON form (%s)", call.name, caller.reference)
             words = f"{call.name} ran, but its result cannot be shown ({caller.reference}); {_ADVICE}"
             return self._output(call, words, "not_json")
-        log.error("tool %s failed (%s): %s", call.name, caller.reference, _trace(error))
+        if self._author is not None:
+            self._author(spec, error)
+        else:
+            told = error if isinstance(error, NotAwaited) else _trace(error)  # the words of the former are ours
+            log.error("tool %s failed (%s): %s", call.name, caller.reference, told)
         return self._output(call, f"{call.name} failed ({caller.reference}); {_ADVICE}", "failed")
 
     def _not_called(self, call: ToolCall, error: NotCalled) -> ToolOutput:

@@ -114,6 +114,23 @@ def test_a_private_file_is_no_tool_and_other_files_are_none_either(folder: Path)
     assert (names(loaded), loaded.problems) == (["roll"], [])
 
 
+@pytest.mark.parametrize("name", ["test_dice", "dice_test", "conftest"])
+def test_a_test_beside_the_tools_is_no_tool(folder: Path, name: str):
+    write(folder, dice=ROLL, **{name: "from dice import roll\n\ndef test_roll():\n    assert roll(6) == 6\n"})
+    loaded = load(folder)
+    assert (names(loaded), loaded.problems) == (["roll"], [])
+
+
+def test_a_file_in_which_nothing_is_marked_is_named_and_a_helper_is_not(folder: Path):
+    plain = "def roll() -> int:\n    return 4\n"
+    write(folder, nomark=plain, _helper=plain, settings="SIDES = 6\n", dice=ROLL)
+    loaded = load(folder)
+    assert names(loaded) == ["roll"]
+    assert loaded.problems == [
+        "mytools/nomark.py: it has no tool; mark a function with @tool, or begin the file's name with _"
+    ]
+
+
 def test_a_tool_that_is_imported_or_has_a_second_name_is_one_tool(folder: Path):
     write(
         folder,
@@ -376,9 +393,9 @@ def test_a_document_that_cannot_be_used_is_named_and_the_others_load(folder: Pat
     assert loaded.problems == [
         "mytools/alone.openapi.json: there is no alone.openapi.toml beside it; docs/tools.md says what it holds",
         "mytools/bad.openapi.json: it is no JSON at line 1",
-        "mytools/crm.openapi.toml: tmeout is not known: is timeout meant?",
+        "mytools/crm.openapi.toml: tmeout is not known: the nearest is timeout",
         "mytools/lost.openapi.toml: there is no lost.openapi.yaml or .json beside it",
-        "mytools/secret.openapi.toml: auth: CRM_TOKEN must be set in the environment, without line breaks",
+        "mytools/secret.openapi.toml: auth: CRM_TOKEN must be set in the environment or in .env, without line breaks",
         "mytools/two.openapi.json: there is also two.openapi.yaml; remove one",
     ]
     assert names(load(folder, {"CRM_TOKEN": "x"})) == ["roll"]  # as two documents have the tool then
@@ -404,9 +421,34 @@ def test_a_tool_whose_secret_is_missing_is_named_and_offered_all_the_same(folder
     mark = '@tool(secrets=["CRM_TOKEN", "CRM_USER"])'
     write(folder, dice=ROLL.replace("@tool", mark))
     loaded = load(folder, {"CRM_USER": "ada"})
-    assert loaded.problems == ["mytools/dice.py: roll does not work yet: CRM_TOKEN must be set in the environment"]
+    assert loaded.problems == [
+        "mytools/dice.py: roll does not work yet: CRM_TOKEN must be set in the environment or in .env"
+    ]
     assert names(loaded) == ["roll"]
     assert load(folder, {"CRM_USER": "ada", "CRM_TOKEN": "x"}).problems == []
+
+
+def test_what_a_docstring_describes_and_the_function_does_not_take_is_told(folder: Path):
+    write(
+        folder,
+        greet='''
+        from adapters import ToolContext, tool
+
+        @tool
+        def greet(name: str, context: ToolContext) -> str:
+            """Greet somebody.
+
+            Args:
+                nmae: Whom.
+                context: Who asks.
+            """
+            return name
+        ''',
+        dice=ROLL,
+    )
+    loaded = load(folder)
+    assert loaded.problems == []
+    assert loaded.toolbox.hints() == ["greet: its docstring describes nmae, which is no parameter"]
 
 
 async def test_an_operation_that_changes_something_is_offered_and_asked_about(folder: Path):

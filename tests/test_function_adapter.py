@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import json
 import sys
 import threading
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -24,6 +25,7 @@ from adapters import ToolContext, tool
 from adapters.contract import NotATool, ToolClash
 from adapters.docstring import describe
 from adapters.function import FunctionAdapter, FunctionTool
+from adapters.memory import MemoryRecords
 from adapters.toolbox import Toolbox
 from adapters.workers import AT_ONCE, LOST_PER_TOOL
 from bot.types import Json, JsonObject, ToolOutput
@@ -546,6 +548,57 @@ async def test_a_function_is_awaited_however_it_is_wrapped():
 
     for function in (inner, wrapped, Adder(), Plain().method):
         assert (await asked(function, x=1)).output == "2"
+
+
+async def test_a_coroutine_from_a_plain_def_is_a_failure_and_is_closed(caplog: pytest.LogCaptureFixture):
+    made: list[Any] = []
+
+    async def inner() -> str:
+        return "done"
+
+    def forgets() -> object:
+        """Forget to await."""
+        made.append(inner())
+        return made[0]
+
+    output = await asked(forgets)
+    assert (output.error, "coroutine" in output.output) == ("failed", False)
+    assert "forgets returned a coroutine: write it as async def and await it" in caplog.text
+    assert inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED
+
+
+@pytest.mark.parametrize("member", ["records", "own", "earlier", "http"])
+async def test_a_plain_def_does_not_begin_what_it_cannot_await(member: str, caplog: pytest.LogCaptureFixture):
+    def keeps(context: ToolContext) -> str:
+        """Keep it."""
+        match member:
+            case "earlier":
+                return f"kept {context.earlier()}"
+            case "http":
+                return f"kept {context.http}"
+            case _:
+                return f"kept {getattr(context, member).put('a', 'b', 1)}"
+
+    output = await asked(keeps)
+    assert (output.error, "kept" in output.output) == ("failed", False)
+    words = f"keeps uses context.{member} in a plain def: write it as async def and await it"
+    assert words in caplog.text
+
+
+async def test_a_wrapped_async_def_has_its_whole_context():
+    async def inner(context: ToolContext) -> str:
+        """Look."""
+        await context.records.put("a", "b", 1)
+        return f"{len(await context.earlier())} {await context.records.get('a', 'b')} {context.http.closed}"
+
+    @functools.wraps(inner)
+    def wrapped(**given: Any) -> object:
+        return inner(**given)
+
+    adapter = FunctionAdapter([FunctionTool(wrapped)])
+    async with Toolbox([adapter]) as toolbox:
+        caller = replace(CALLER, records=MemoryRecords())
+        assert (await toolbox.call(call("inner"), caller)).output == "0 1 False"
 
 
 class Plain:

@@ -258,7 +258,7 @@ async def test_a_command_that_is_missing_is_named_and_its_tools_appear_when_it_c
     script = plain(tmp_path).args[0]
     file = plain(tmp_path, command=str(late), args=[script])
     async with boxed(file) as (toolbox, adapter):
-        assert "its command was not found" in adapter.problems()[0]
+        assert f"its command {late} was not found" in adapter.problems()[0]
         late.symlink_to(plain(tmp_path).command)
         await until("there", lambda: not adapter.problems())
         assert "plain_echo" in [spec.name for spec in toolbox.specs()]

@@ -83,7 +83,7 @@ def test_a_hidden_one_and_one_beside_the_list_is_not_offered():
 def test_a_name_of_the_file_that_the_server_does_not_know_is_named_with_the_nearest():
     file = ServerFile("x", "s", Path(), "", command="x", tools=frozenset(["fnid"]), options={"zzz": ToolOptions()})
     assert offered([tool("find")], file).problems == [
-        "the server has no tool fnid: is find meant?",
+        "the server has no tool fnid: the nearest is find",
         "the server has no tool zzz",
     ]
 
@@ -181,7 +181,7 @@ async def test_a_file_in_a_folder_of_one_s_own_is_a_server(tmp_path: Path, caplo
         'from adapters import tool\n\n@tool\ndef echo() -> str:\n    """Say."""\n    return "mine"\n'
     )
     loaded = load(folder)
-    broken = ["mytools/broken.mcp.toml: comand is not known: is command meant?"]
+    broken = ["mytools/broken.mcp.toml: comand is not known: the nearest is command"]
     broken.append(
         "mytools/broken.mcp.toml: it needs either command (with args, env) or url (with auth, headers), and not both"
     )

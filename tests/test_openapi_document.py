@@ -176,7 +176,7 @@ def test_where_none_is_named_it_is_said_what_there_is(tmp_path: Path):
 def test_a_name_that_fits_none_is_told_with_the_nearest(tmp_path: Path):
     found = read(tmp_path, SEVERAL, 'operations = ["do", "item/list", "zzz"]\n')
     assert [tool.spec.name for tool in found.tools] == ["do"]
-    assert found.problems[0] == "operations: item/list is not known: is items/list meant?"
+    assert found.problems[0] == "operations: item/list is not known: the nearest is items/list"
     assert found.problems[1].startswith("operations: zzz is not known: there are ")
 
 
@@ -229,9 +229,9 @@ def test_a_description_is_what_the_document_says_in_bounds(tmp_path: Path):
 @pytest.mark.parametrize(
     ("toml", "problem"),
     [
-        ("adress = 1", "adress is not known: is address meant?"),
-        ("operation.do.tmeout = 1", "operation.do.tmeout is not known: is timeout meant?"),
-        ('auth = {type = "bearer", env = "A", enw = "B"}', "auth.enw is not known: is env meant?"),
+        ("adress = 1", "adress is not known: the nearest is address"),
+        ("operation.do.tmeout = 1", "operation.do.tmeout is not known: the nearest is timeout"),
+        ('auth = {type = "bearer", env = "A", enw = "B"}', "auth.enw is not known: the nearest is env"),
         ('auth = {type = "bearer", token = "hunter2"}', "auth.token: a secret never stands in this file"),
         ('auth = {type = "bearer", env = "hunter2"}', "auth.env is no name of an environment variable in capitals"),
         ('auth = {type = "basic", password = "hunter2"}', "auth.password: a secret never stands in this file"),
@@ -267,11 +267,11 @@ def test_a_toml_that_cannot_be_used_says_why_and_repeats_no_value(toml: str, pro
 @pytest.mark.parametrize(
     ("toml", "problem"),
     [
-        ("[operation.dont]\n", "operation.dont is not known: is do meant?"),
-        ("[operation.do.hidden]\npag = 1\n", "operation.do.hidden.pag is not known: is page meant?"),
+        ("[operation.dont]\n", "operation.dont is not known: the nearest is do"),
+        ("[operation.do.hidden]\npag = 1\n", "operation.do.hidden.pag is not known: the nearest is page"),
         ('[operation.do.hidden]\npage = "one"\n', "operation.do.hidden: page: it must be a whole number"),
         ("[operation.do.hidden]\nany = 2020-01-01\n", "operation.do.hidden: no JSON"),
-        ('[auth]\ntype = "bearer"\nenv = "LOST"\n', "auth: LOST must be set in the environment"),
+        ('[auth]\ntype = "bearer"\nenv = "LOST"\n', "auth: LOST must be set in the environment or in .env"),
     ],
 )
 def test_options_are_held_against_the_document(tmp_path: Path, toml: str, problem: str):

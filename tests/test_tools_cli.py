@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from adapters.function import FunctionAdapter, FunctionTool
+from adapters.toolbox import Toolbox
 from bot.__main__ import app
+from bot.cli.run import err, out
+from bot.cli.tool_trouble import quiet, told
 from bot.store import SqlStore, open_store
-from bot.types import AuditedCall, CallNote
+from bot.store.tool_audit import SqlToolAudit
+from bot.types import AuditedCall, CallNote, ToolCall, ToolFailures, reference_of
+from tests.contracts.toolbox import CALLER
 from tests.processes import ROOT, command
 from tests.world import FastClock
 
@@ -57,6 +64,26 @@ async def who(context: ToolContext) -> str:
     await context.records.put("calls", "last", {"by": context.person.id})
     kept = await context.records.get("calls", "last")
     return f"{kept['by']} by the {context.channel}"
+'''
+ROLLING = '''
+import random
+
+from adapters import ToolContext, tool
+
+
+@tool
+def roll(sides: int) -> int:
+    """Roll one die."""
+    try:
+        return {}["hunter2"]
+    except KeyError:
+        return random.randint(1, sides)
+
+
+@tool
+def keeps(context: ToolContext) -> str:
+    """Keep."""
+    return f"kept {context.records.put('a', 'b', 1)}"
 '''
 Run = Callable[..., Result]
 
@@ -184,6 +211,78 @@ def test_call_is_made_on_behalf_of_who_is_at_the_keyboard_and_audited(run: Run, 
     assert (who.note.arguments, dice.note.arguments, dice.note.sizes) == (None, {"sides": 20}, {"sides": 2})
 
 
+def test_call_tells_the_author_what_was_raised_and_where_in_their_file(run: Run, folder: Path):
+    (folder / "rolling.py").write_text(ROLLING)
+    result = run("call", "roll", "sides=0")
+    assert (result.exit_code, result.stdout.count("\n"), "empty range" in result.stdout) == (1, 1, False)
+    assert result.stdout.startswith("roll failed (command line)")
+    lines = result.stderr.splitlines()
+    assert [line.split('"')[1] for line in lines if "File " in line] == [str(folder / "rolling.py")] * 2
+    assert "KeyError: 'hunter2'" in lines
+    assert lines[-1].startswith("ValueError: empty range for randrange()")
+    assert "threadkeeper" not in result.stderr
+    assert [row.error for row in audited()] == ["failed"]
+
+
+def test_call_tells_of_an_await_that_is_missing(run: Run, folder: Path):
+    (folder / "rolling.py").write_text(ROLLING)
+    result = run("call", "keeps")
+    assert (result.exit_code, "coroutine object" in result.output, "never awaited" in result.output) == (
+        1,
+        False,
+        False,
+    )
+    assert "keeps uses context.records in a plain def: write it as async def and await it" in result.stderr
+
+
+def test_call_of_a_package_s_tool_tells_the_frames_that_follow_ours():
+    def fails() -> None:
+        """Fail."""
+        json.loads("{")
+
+    heard: list[str] = []
+    toolbox = Toolbox([FunctionAdapter([FunctionTool(fails, "package acme, entry point fails")], environ={})])
+    toolbox.tell_author(lambda spec, error: heard.append(told(error, spec.source)))
+    output = asyncio.run(toolbox.call(ToolCall("1", "fails", "{}"), CALLER))
+    assert (output.error, "JSON" in output.output) == ("failed", False)
+    assert "in fails" in heard[0].splitlines()[1]
+    assert not any("adapters" in line for line in heard[0].splitlines() if "File " in line)
+    assert told(ValueError("no frames"), "") == "ValueError: no frames"
+
+
+def test_call_is_silent_about_what_does_not_concern_the_tool(run: Run, folder: Path):
+    (folder / "broken.py").write_text("import nothing_like_it\n")
+    (folder / "gone.mcp.toml").write_text('command = "nothing-like-it"\n')
+    result = run("call", "dice")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert run("call", "nosuch").stderr == (
+        "There is no tool nosuch. `tools list` shows what there is.\n"
+        "Others were not loaded: `tools check` names 2 problems.\n"
+    )
+    told = run("call", "broken").stderr.splitlines()
+    assert told[1].startswith("Not loaded: mine/broken.py: ModuleNotFoundError")
+    assert told[2:] == ["Others were not loaded: `tools check` names 1 problem."]
+
+
+def test_call_says_what_a_service_is_to_blame_for(capsys: pytest.CaptureFixture[str]):
+    log = logging.getLogger("threadkeeper.tools")
+    with quiet("look"):
+        log.warning("tool %s: the service answered %d (%s)", "look", 500, "command line")
+        log.warning("tool %s: the service answered %d (%s)", "other", 500, "command line")
+        log.warning("mine/gone.mcp.toml: it cannot be reached")
+    assert capsys.readouterr().err == "tool look: the service answered 500 (command line)\n"
+
+
+def test_call_uses_the_records_of_whom_it_is_told(run: Run, monkeypatch: pytest.MonkeyPatch):
+    run("call", "who")
+    run("call", "who", "--tenant", "contoso")
+    monkeypatch.setenv("MICROSOFT_APP_ID", "aaaaaaaa-0000-4000-8000-000000000001")
+    monkeypatch.setenv("MICROSOFT_APP_PASSWORD", "x")
+    monkeypatch.setenv("MICROSOFT_APP_TENANT_ID", "contoso")
+    assert run("call", "who").exit_code == 0
+    assert [row.note.tenant for row in audited()] == ["", "contoso", "local"]
+
+
 # -- check ----------------------------------------------------------------------------------------------------
 
 
@@ -192,7 +291,8 @@ def test_check_is_content_with_what_services_take(run: Run):
     assert result.exit_code == 0, result.output
     assert "0 problems" in result.output
     assert "dice: say what fair, weights is" in result.output
-    assert "--strict says why" in result.output
+    assert "strict" not in result.output
+    assert "dice" in json.loads(run("check", "--json").output)["not_strict"]
 
 
 def test_check_names_every_problem(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -210,6 +310,17 @@ def test_check_names_every_problem(run: Run, folder: Path, monkeypatch: pytest.M
     assert len(json.loads(run("check", "--json").output)["problems"]) == 2
     strict = run("check", "--strict")
     assert (strict.exit_code, "additionalProperties" in strict.output or "is not" in strict.output) == (1, True)
+
+
+def test_check_tells_each_problem_once_and_what_a_docstring_has_wrong(run: Run, folder: Path):
+    (folder / "gone.mcp.toml").write_text('command = "nothing-like-it"\n')
+    (folder / "nomark.py").write_text("def greet(name: str) -> str:\n    return name\n")
+    (folder / "rolling.py").write_text(ROLLING.replace("one die.", "one die.\n\n    Args:\n        sdies: All.\n    "))
+    result = run("check")
+    assert result.stderr == ""
+    assert result.output.count("nothing-like-it") == 1
+    assert "✗ mine/nomark.py: it has no tool; mark a function with @tool" in result.output
+    assert "  roll: its docstring describes sdies, which is no parameter\n  roll: say what sides is\n" in result.output
 
 
 # -- failures and calls ---------------------------------------------------------------------------------------
@@ -248,6 +359,37 @@ def test_calls_shows_the_audit_and_that_it_was_looked_at(run: Run):
     assert [(act.actor, act.act, act.detail["rows"]) for act in acts] == [("cli:olga", "list tool calls", 1)] * 2
 
 
+def test_calls_names_the_tool_that_was_not_called(run: Run):
+    assert run("calls").output == "No tool was called in the last 1d.\n"
+    assert run("calls", "nosuch").output == "nosuch was not called in the last 1d.\n"
+
+
+def test_the_tables_cut_nothing_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch):
+    for console in (out, err):
+        monkeypatch.setattr(console, "_width", 80)
+    person, long = "aaaaaaaa-0000-4000-8000-000000000001", "a_tool_with_a_very_long_name_" * 2
+    note = CallNote(person=person, channel="msteams", arguments={"text": "word " * 60})
+    audit = [AuditedCall(0.0, long, "c", note, turn, 123.0, 3, "timeout", person) for turn in (1, 2, 3)]
+    references = tuple(reference_of(turn) for turn in (1, 2, 3))
+
+    async def calls(*_: object) -> list[AuditedCall]:
+        return audit
+
+    async def failures(*_: object) -> list[ToolFailures]:
+        return [ToolFailures(long, "bad_arguments", 1234, 0.0, 1.0, references)]
+
+    monkeypatch.setattr(SqlToolAudit, "calls", calls)
+    monkeypatch.setattr(SqlToolAudit, "failures", failures)
+    shown = ""
+    for name in ("calls", "failures"):
+        shown = run(name).output
+        assert "…" not in shown
+        assert max(map(len, shown.splitlines())) <= 80
+        assert ("1970-01-01 " in shown, "00:00:00 " in shown) == (True, True)
+        assert all(reference in shown for reference in references)
+    assert "bad_arguments" in shown
+
+
 # -- new ------------------------------------------------------------------------------------------------------
 
 
@@ -256,9 +398,10 @@ async def test_new_writes_a_tool_that_passes_every_check(tmp_path: Path):
     folder.mkdir()
     code, out, err = await command(tmp_path, "tools", "new", "greet_all", TOOLS_DIR=str(folder))
     assert code == 0, err
-    assert sorted(file.name for file in folder.iterdir()) == ["_greet_all_test.py", "greet_all.py"]
-    assert str(folder / "greet_all.py") in out
-    test = str(folder / "_greet_all_test.py")
+    assert sorted(file.name for file in folder.iterdir()) == ["greet_all.py", "test_greet_all.py"]
+    assert "Written: mine/greet_all.py\n" in out
+    assert "Next: python -m pytest mine/test_greet_all.py  (make dev brings pytest)\n" in out
+    test = str(folder / "test_greet_all.py")
     ours = ("--config", str(ROOT / "pyproject.toml"))
     results = await asyncio.gather(
         outcome("-m", "ruff", "check", *ours, str(folder)),
@@ -297,9 +440,9 @@ def test_new_writes_over_nothing(folder: Path):
     assert (result.exit_code, "greet.py is there already. Nothing was written." in result.stderr) == (2, True)
     assert [file.name for file in folder.glob("*.py")] == ["greet.py"]
     (folder / "greet.py").unlink()
-    (folder / "_greet_test.py").write_text("")
+    (folder / "test_greet.py").write_text("")
     assert tools("new", "greet").exit_code == 2
-    assert [file.name for file in folder.glob("*.py")] == ["_greet_test.py"]
+    assert [file.name for file in folder.glob("*.py")] == ["test_greet.py"]
 
 
 @pytest.mark.parametrize(
@@ -313,6 +456,9 @@ def test_new_writes_over_nothing(folder: Path):
         ("class", "means something in Python"),
         ("sum", "means something in Python"),
         ("json", "means something in Python"),
+        ("test_greet", "taken for a test"),
+        ("greet_test", "taken for a test"),
+        ("conftest", "taken for a test"),
         ("yaml", "There is a Python package yaml"),
         ("calculate", "There is a tool calculate already, in tools/calculator.py"),
     ],

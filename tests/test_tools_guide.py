@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,9 +17,8 @@ import adapters
 from adapters.discovery import load
 from adapters.hosted import GROUP
 from adapters.marks import Mark
-from adapters.testing import AdapterContract
 from bot.__main__ import app
-from tests.test_hosted_adapters import holds
+from tests.processes import ROOT, command
 from tests.world import open_world
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "tools.md").read_text(encoding="utf-8")
@@ -63,14 +64,31 @@ async def test_the_words_of_the_guide_call_the_tool_in_a_chat(folder: Path):
         assert "8 hours at most" in await world.ask("use book_room room=Lovelace hours=9")
 
 
-def test_the_tests_of_the_guide_pass(folder: Path):
-    names: dict[str, Any] = {}
-    exec(block("python"), names)
-    exec(next(text for text in (block("python", n) for n in range(9)) if "adapters.testing" in text), names)
-    names["test_a_room_is_booked"]()
-    contract = names["TestBookRoom"]
-    assert issubclass(contract, AdapterContract)
-    assert holds(contract) == []
+async def test_the_tests_of_the_guide_pass_as_it_says(folder: Path):
+    """In a clone, from its folder, by the guide's own command; and they are no tools."""
+    for name in ("adapters", "bot", "tools", "pyproject.toml"):
+        (folder / name).symlink_to(ROOT / name)
+    assert f"`mytools/test_{NAME}.py`" in GUIDE
+    test = next(text for text in (block("python", n) for n in range(9)) if "adapters.testing" in text)
+    (folder / "mytools" / f"test_{NAME}.py").write_text(test, encoding="utf-8")
+    words = block("sh", 1).split()
+    assert words[:3] == ["python", "-m", "pytest"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *words[1:], cwd=folder, env={"PATH": os.environ["PATH"]}, stdout=PIPE, stderr=STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    loaded = load(folder / "mytools", {})
+    assert list(loaded.problems) == []
+    assert "book_room" in [spec.name for spec in loaded.toolbox.specs()]
+
+
+async def test_what_is_called_by_hand_is_there_in_the_chat(folder: Path):
+    """The guide says that both use the same records."""
+    code, out, err = await command(folder, "tools", "call", "book_room", "room=Ada", "hours=2", TOOLS_DIR="mytools")
+    assert (code, out) == (0, "Ada is yours for 2 hours.\n"), err
+    code, out, err = await command(folder, "chat", given="use book_room room=Ada hours=1\n", TOOLS_DIR="mytools")
+    assert (code, "book_room: Ada is taken." in out) == (0, True), err
 
 
 def test_the_guide_tells_every_option_and_all_that_a_tool_is_given():

@@ -14,6 +14,7 @@ from bot import settings as environment
 from bot.bootstrap import find_tools
 from bot.cli.run import out, run
 from bot.cli.schemas import MOST_TOOLS, not_strict, refused, undescribed
+from bot.cli.tool_trouble import quiet
 from bot.texts import plural
 from bot.types import ToolSpec
 
@@ -25,7 +26,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """What the services would refuse, secrets that are missing, what was not loaded. Exit code 1 if there is any."""
-    run(_check(strict, as_json))
+    with quiet():
+        run(_check(strict, as_json))
 
 
 async def _check(strict: bool, as_json: bool) -> None:
@@ -34,15 +36,16 @@ async def _check(strict: bool, as_json: bool) -> None:
     async with toolbox:
         specs: list[ToolSpec] = list(toolbox.specs())
         problems = list(found)
+        hints: list[str] = toolbox.hints()
     there = ChainMap(dict(settings.for_tools), dict(variables()))
     problems += _problems(specs, there, strict=strict, told=tuple(problems))
-    hints = [f"{spec.name}: say what {', '.join(names)} is" for spec in specs if (names := undescribed(spec))]
-    loose = [spec.name for spec in specs if not_strict(spec)]
+    hints += [f"{spec.name}: say what {', '.join(names)} is" for spec in specs if (names := undescribed(spec))]
     if as_json:
+        loose = [spec.name for spec in specs if not_strict(spec)]
         told = {"tools": len(specs), "problems": problems, "hints": hints, "not_strict": loose}
         out.print_json(json.dumps(told))
     else:
-        _tell(specs, problems, hints, [] if strict else loose)
+        _tell(specs, problems, sorted(hints))
     if problems:
         raise typer.Exit(1)
 
@@ -63,13 +66,11 @@ def _problems(specs: Sequence[ToolSpec], there: Mapping[str, str], *, strict: bo
     return problems
 
 
-def _tell(specs: Sequence[ToolSpec], problems: Sequence[str], hints: Sequence[str], loose: Sequence[str]) -> None:
+def _tell(specs: Sequence[ToolSpec], problems: Sequence[str], hints: Sequence[str]) -> None:
     for problem in problems:
         _say(f"✗ {problem}")
     for hint in hints:
         _say(f"  {hint}")
-    if loose:
-        _say(f"  {plural(len(loose), 'tool')} would not do in strict mode, which is not used; --strict says why.")
     _say(f"{plural(len(specs), 'tool')}, {plural(len(problems), 'problem')}.")
 
 

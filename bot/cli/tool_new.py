@@ -96,8 +96,8 @@ async def _new(name: str) -> None:
             raise Unusable(f"{file} is there already. Nothing was written.")
     _written(place.tool, TOOL.format(name=name, title=name.replace("_", " ").capitalize()))
     _written(place.test, TEST.format(name=name, imports=_imports(name, place.module)))
-    _say(f"Written: {place.tool}\n         {place.test}")
-    _say(f"Next: python -m pytest {place.test}")
+    _say(f"Written: {_from_here(place.tool)}\n         {_from_here(place.test)}")
+    _say(f"Next: python -m pytest {_from_here(place.test)}  (make dev brings pytest)")
     _say(f"      python -m bot tools call {name} text=ahoy times=2")
     _say(f"      python -m bot chat, and there: use {name} text=ahoy")
 
@@ -105,17 +105,19 @@ async def _new(name: str) -> None:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Unusable(f"{name} is no name of a tool: 1 to 60 small letters, digits and _, a letter first.")
+    if name.startswith("test_") or name.endswith("_test") or name == "conftest":
+        raise Unusable(f"{name}.py would be taken for a test, and left out. Choose another name.")
     if name in _FORBIDDEN:
         raise Unusable(f"{name} means something in Python already. Choose another name, such as {name}_tool.")
 
 
 def _place_of(name: str, tools_dir: Path | None) -> _Place:
-    """In the clone, tests have a folder. Elsewhere the test's name keeps it from being taken for a tool."""
+    """In the clone, tests have a folder. Elsewhere the test stands beside the tool; its name tells that it is none."""
     if tools_dir is not None:
         if importlib.util.find_spec(name) is not None:
             raise Unusable(f"There is a Python package {name} already, which the test would find in its place.")
         folder = tools_dir.absolute()
-        return _Place(folder / f"{name}.py", folder / f"_{name}_test.py", name)
+        return _Place(folder / f"{name}.py", folder / f"test_{name}.py", name)
     spec = importlib.util.find_spec(PACKAGE)
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
@@ -131,6 +133,12 @@ def _imports(name: str, module: str) -> str:
         return f"{testing}\nfrom {module} import {name}"
     beside = f'{name} = importlib.import_module("{name}").{name}  # the file beside this one'
     return f"import importlib\n\n{testing}\n\n{beside}"
+
+
+def _from_here(file: Path) -> Path:
+    """As it is typed here."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _written(file: Path, text: str) -> None:

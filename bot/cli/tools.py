@@ -13,6 +13,7 @@ from bot import settings as environment
 from bot.bootstrap import find_tools, open_beside
 from bot.cli import tool_call, tool_check, tool_new
 from bot.cli.run import out, run
+from bot.cli.tool_trouble import quiet
 from bot.cli.usage import seconds_of
 from bot.desk import whoever
 from bot.types import Act, AuditedCall, Json, JsonObject, ToolFailures, ToolSpec, reference_of
@@ -40,7 +41,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Every tool the agent is offered, where it comes from, and what was not loaded."""
-    run(_show(schemas, as_json))
+    with quiet():
+        run(_show(schemas, as_json))
 
 
 async def _show(schemas: bool, as_json: bool) -> None:
@@ -52,7 +54,7 @@ async def _show(schemas: bool, as_json: bool) -> None:
         told = {"tools": [_told(spec) for spec in specs], "problems": problems}
         out.print_json(json.dumps(told))
         return
-    table = Table("tool", "what it does", "arguments", "marks", Column("from", overflow="fold"))
+    table = _table("tool", "what it does", "arguments", "marks", "from")
     for spec in specs:
         first = spec.description.strip().split("\n", 1)[0]
         table.add_row(spec.name, first, ", ".join(_arguments(spec.parameters)), ", ".join(_marks(spec)), spec.source)
@@ -108,10 +110,17 @@ async def _failures(name: str | None, since: str, as_json: bool) -> None:
     if not found:
         out.print(f"No call{f' of {name}' if name else ''} failed in the last {since}.", highlight=False)
         return
-    table = Table("tool", "how", "times", "first", "last", "references")
+    table = _table(
+        "tool",
+        _wide("how", least=len("bad_arguments")),
+        "times",
+        _wide("first (UTC)"),
+        _wide("last (UTC)"),
+        _wide("references"),
+    )
     for one in found:
-        row = _failed(one)
-        table.add_row(one.tool, one.error, str(one.count), row["first"], row["last"], ", ".join(one.references))
+        times = (_shown_time(one.first), _shown_time(one.last))
+        table.add_row(one.tool, one.error, str(one.count), *times, ", ".join(one.references))
     out.print(table)
     out.print("`inbox show REFERENCE` tells of a turn.", highlight=False)
 
@@ -151,15 +160,20 @@ async def _calls(name: str | None, since: str, most: int, as_json: bool) -> None
         out.print_json(json.dumps({"since": since, "calls": rows}))
         return
     if not rows:
-        out.print(f"No tool was called in the last {since}.", highlight=False)
+        out.print(f"{name or 'No tool'} was {'not ' if name else ''}called in the last {since}.", highlight=False)
         return
-    table = Table("when", "tool", "person", "channel", "arguments", "output", "seconds", "outcome", "reference")
+    table = _table(_wide("when (UTC)"), _wide("reference"), "tool", "person, channel", "outcome", "arguments")
     for one, row in zip(found, rows, strict=True):
-        seconds = "" if one.seconds is None else f"{one.seconds:.2f}"
-        output = "" if one.output_size is None else str(one.output_size)
-        whose = (one.tool, one.note.person, one.note.channel)
-        table.add_row(row["at"], *whose, _shown(one), output, seconds, row["outcome"], row["reference"])
+        whose = f"{one.note.person}, {one.note.channel}"
+        table.add_row(_shown_time(one.at), row["reference"], one.tool, whose, _came(one, row["outcome"]), _shown(one))
     out.print(table)
+
+
+def _came(one: AuditedCall, outcome: str) -> str:
+    """What came of it, in how long, and how much it was."""
+    seconds = "" if one.seconds is None else f", {one.seconds:.2f}s"
+    size = "" if one.output_size is None else f", {one.output_size} bytes"
+    return f"{outcome}{seconds}{size}"
 
 
 def _shown(one: AuditedCall) -> str:
@@ -186,6 +200,20 @@ def _called(one: AuditedCall) -> JsonObject:
         "output": one.output_size,
         "outcome": outcome + (f", decided by {one.decider}" if one.decider else ""),
     }
+
+
+def _table(*columns: Column | str) -> Table:
+    """A table in which nothing is cut: on a narrow screen long words go on in the next line."""
+    return Table(*(Column(one, overflow="fold") if isinstance(one, str) else one for one in columns))
+
+
+def _wide(name: str, least: int = 0) -> Column:
+    """A column of references or times: at least as wide as its heading, so that each, or its day, is in one piece."""
+    return Column(name, overflow="fold", min_width=max(least, len(name)))
+
+
+def _shown_time(seconds: float) -> str:
+    return _time(seconds).removesuffix("+00:00")
 
 
 def _time(seconds: float) -> str:
