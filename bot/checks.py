@@ -251,7 +251,7 @@ class _Looking:
         there = ChainMap(self._settings.for_tools, importlib.import_module("adapters.variables").variables())
         for spec in self._specs:
             told += [
-                f"{spec.source}: {spec.name} does not work yet: {name} must be set in the environment"
+                f"{spec.source}: {spec.name} does not work yet: {name} must be set in the environment or in .env"
                 for name in spec.secrets
                 if not there.get(name) and not any(name in line and spec.name in line for line in told)
             ]
@@ -289,6 +289,6 @@ class _Looking:
 
 
 def _mending(line: str) -> str:
-    if line.endswith("must be set in the environment"):
-        return "Set it there, or in .env."
+    if line.endswith("must be set in the environment or in .env"):
+        return "Set it: a line NAME=value in .env will do."
     return "Mend it, or take the file away; python -m bot tools check tells more."

@@ -194,6 +194,7 @@ def test_the_bot_starts_with_what_the_app_gets(own_app: bool, monkeypatch: pytes
         "foundry.outputs.projectEndpoint": "https://ai.services.ai.azure.com/api/projects/threadkeeper",
         "appType": "SingleTenant" if own_app else "UserAssignedMSI",
         "string(port)": "3978",
+        "appId": "11111111-2222-3333-4444-555555555555",
     }
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
