@@ -37,7 +37,7 @@ def names(**values: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"tickets": "somewhere"}, "TICKETS: "),
+        ({"tickets": "somewhere"}, "TICKETS is somewhere: give "),
         (GITHUB | {"tickets_token": ""}, "TICKETS_TOKEN is not set: TICKETS=github needs it, such as a token."),
         (GITHUB | {"tickets": "jira", "tickets_project": "X"}, "TICKETS_USER is not set: TICKETS=jira needs it"),
         ({"knowledge_dir": "no/such"}, "KNOWLEDGE_DIR: no/such is not a folder; make it, or unset KNOWLEDGE_DIR."),
