@@ -13,7 +13,7 @@ from bot.store.approvals import until
 from bot.store.codec import decode
 from bot.store.database import HELD, RUNNING, Database, Row
 from bot.store.statements import TurnStatements
-from bot.store.tables import inbox, lanes
+from bot.store.tables import SECONDS, inbox, lanes
 from bot.store.threads import thread_from
 from bot.types import (
     Accepted,
@@ -175,7 +175,7 @@ class SqlInbox:
                     state=sa.literal_column("'queued'"),
                     owner=None,
                     lease_until=None,
-                    not_before=until(connection, approval),
+                    not_before=_unless_told_to_end(until(connection, approval)),
                     attempts=inbox.c.attempts - 1,
                 )
             )
@@ -230,6 +230,11 @@ def _fresh(head: Row) -> bool:
 def _stamped(head: Row) -> int:
     """The generation it is of: a message accepted beside a "start over" that did not see it belongs to the new one."""
     return head.current if _fresh(head) and head.interrupt is None else head.generation
+
+
+def _unless_told_to_end(time: float | None) -> sa.ColumnElement[float]:
+    """When a turn goes on; one that was told to end, while it was on its way here, has nothing to wait for."""
+    return sa.case((inbox.c.interrupt.is_(None), sa.cast(time, SECONDS)))
 
 
 def _used(use: ThreadUse) -> dict[str, object]:
