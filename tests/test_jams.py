@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.types import Part
+from tests.scripted import ScriptedAgent
 from tests.test_approvals import ordering, toolbox
-from tests.world import RecordingChannel, World, open_world
+from tests.world import RecordingChannel, World, group, open_world
 
 
 class Told(RecordingChannel):
@@ -33,3 +35,11 @@ async def test_a_control_said_while_the_question_is_put(tmp_path: Path, word: st
         channel.world, channel.words = world, word
         await world.say("order it")
         await world.answers(2, timeout=4)
+
+
+async def test_two_forget_me_now(tmp_path: Path) -> None:
+    async with open_world(tmp_path, agent=ScriptedAgent()) as world:
+        await world.ask("one")
+        await world.ask("two", conversation=group())
+        await asyncio.gather(world.say("forget me now"), world.say("forget me now", conversation=group()))
+        await world.answers(4, timeout=4)
