@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.types import Part
+from bot.types import Decision, Part
 from tests.scripted import ScriptedAgent
-from tests.test_approvals import ordering, toolbox
+from tests.test_approvals import asked, ordering, toolbox
 from tests.world import RecordingChannel, World, group, open_world
 
 
@@ -43,3 +43,13 @@ async def test_two_forget_me_now(tmp_path: Path) -> None:
         await world.ask("two", conversation=group())
         await asyncio.gather(world.say("forget me now"), world.say("forget me now", conversation=group()))
         await world.answers(4, timeout=4)
+
+
+async def test_inbox_retry_of_what_waits(tmp_path: Path) -> None:
+    done: list[str] = []
+    async with open_world(tmp_path, agent=ordering(), toolbox=toolbox(done)) as world:
+        await asked(world)
+        (open_one,) = await world.bot.store.records.attention()
+        assert not await world.bot.store.records.again(open_one["id"])
+        assert (await world.say("approve")).decision is Decision.APPROVED
+        await world.answers(2)

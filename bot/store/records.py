@@ -122,8 +122,9 @@ class SqlRecords:
                 .where(inbox.c.joined_to == turn, kept)
                 .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
             )
-            for made in (tool_calls, approvals):
-                connection.execute(sa.delete(made).where(made.c.turn == turn))
+            if put_back.rowcount:  # a turn that is under way needs its own
+                for made in (tool_calls, approvals):
+                    connection.execute(sa.delete(made).where(made.c.turn == turn))
             return put_back.rowcount > 0
 
         return await self._database.write(operation)
