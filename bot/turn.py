@@ -21,7 +21,6 @@ from bot.errors import (
     ServiceBusy,
     ServiceUnavailable,
     ThreadGone,
-    ThreadkeeperError,
 )
 from bot.events import Delivered, Emit
 from bot.lease import Turn
@@ -314,7 +313,7 @@ class Turns:
             finished = await self.runs.create_and_poll(turn, thread, question)
         except LostLease:
             raise
-        except ThreadkeeperError as error:
+        except Exception as error:
             log.warning("turn %s: no summary (%s)", turn.reference, type(error).__name__)
             return None
         return storable(finished.reply.text)[:SUMMARY_CHARACTERS] or None

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from bot.types import Decision, Part
+from bot.events import TurnEnded, TurnReleased
+from bot.threads import ThreadLimits
+from bot.types import Decision, Ended, Part
 from tests.scripted import ScriptedAgent
 from tests.test_approvals import asked, ordering, toolbox
+from tests.test_giving_up import HASTY
 from tests.world import RecordingChannel, World, group, open_world
 
 
@@ -53,3 +56,12 @@ async def test_inbox_retry_of_what_waits(tmp_path: Path) -> None:
         assert not await world.bot.store.records.again(open_one["id"])
         assert (await world.say("approve")).decision is Decision.APPROVED
         await world.answers(2)
+
+
+async def test_a_fault_in_the_summary(tmp_path: Path) -> None:
+    agent = ScriptedAgent([["well"], [KeyError("x")] * 100])
+    limits = ThreadLimits(messages=2)
+    async with open_world(tmp_path, agent=agent, inbox=HASTY, threads=limits) as world:
+        await world.ask("question")
+        assert [one.ended for one in world.of(TurnEnded)] == [Ended.ANSWERED]
+        assert not world.of(TurnReleased)
