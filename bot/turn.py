@@ -120,6 +120,8 @@ class Turns:
         """The final write of a turn whose answer is delivered."""
         ended = Ended(turn.saved("ending"))
         keep = ended in UNANSWERED and parse(turn.message.text) is not Command.RETRY
+        if ended is Ended.ANSWERED and turn.saved("retries"):
+            await self.store.records.forget_text(turn.saved("retries"))
         saved = turn.saved("use")
         use = ThreadUse(**saved) if saved else None
         if use is not None and ended is Ended.ANSWERED and turn.thread is not None:
@@ -197,9 +199,8 @@ class Turns:
         if unanswered is None:
             return await self._will_say(turn, self.texts.nothing_to_retry(), Ended.COMMAND)
         number, messages = unanswered
+        turn.note("retries", number)  # its words are forgotten when this turn ends, in whichever life
         await self._ask(turn, messages)
-        if turn.saved("ending") == Ended.ANSWERED:
-            await self.store.records.forget_text(number)
 
     # -- the agent ------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from bot.errors import DeliveryFailed
 from bot.events import TurnEnded, TurnReleased
 from bot.threads import ThreadLimits
-from bot.types import Decision, Ended, Part
+from bot.types import Decision, Ended, Part, Stopped
 from tests.scripted import ScriptedAgent
 from tests.test_approvals import asked, ordering, toolbox
 from tests.test_giving_up import HASTY
@@ -65,3 +66,12 @@ async def test_a_fault_in_the_summary(tmp_path: Path) -> None:
         await world.ask("question")
         assert [one.ended for one in world.of(TurnEnded)] == [Ended.ANSWERED]
         assert not world.of(TurnReleased)
+
+
+async def test_retry_whose_answer_came_at_the_second_try(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], ["well"]])
+    async with open_world(tmp_path, agent=agent) as world:
+        assert "Sorry" in await world.ask("question")
+        world.channel.failures = [DeliveryFailed("x")]
+        assert await world.ask("retry") == "well"
+        assert "nothing to retry" in await world.ask("retry")
