@@ -75,3 +75,15 @@ async def test_retry_whose_answer_came_at_the_second_try(tmp_path: Path) -> None
         world.channel.failures = [DeliveryFailed("x")]
         assert await world.ask("retry") == "well"
         assert "nothing to retry" in await world.ask("retry")
+
+
+async def test_retry_that_could_not_be_answered_itself(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], ["well"], ["well again"]])
+    async with open_world(tmp_path, agent=agent, inbox=HASTY) as world:
+        assert "Sorry" in await world.ask("question")
+        world.channel.failures = [KeyError("x")] * 1000
+        await world.say("retry")
+        await world.quiet()
+        world.channel.failures = []
+        await world.ask("retry")
+        assert [run.ask.text for run in agent.runs] == ["question"] * 3

@@ -34,7 +34,7 @@ class SqlRecords:
         head = (
             sa.select(inbox.c.id)
             .where(inbox.c.lane == lane, inbox.c.person == person, kept, inbox.c.ended.in_(UNANSWERED))
-            .where(inbox.c.control.is_(None))
+            .where(inbox.c.control.is_(None), inbox.c.joins)  # a command is no question, "retry" itself least of all
             .order_by(inbox.c.id.desc())
             .limit(1)
         )
