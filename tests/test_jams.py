@@ -15,7 +15,7 @@ from bot.types import Decision, Ended, Part, Stopped
 from tests.scripted import ScriptedAgent
 from tests.test_approvals import asked, ordering, toolbox
 from tests.test_giving_up import HASTY
-from tests.world import RecordingChannel, World, group, open_world
+from tests.world import GRACE, RecordingChannel, World, group, open_world
 
 
 class Told(RecordingChannel):
@@ -87,3 +87,14 @@ async def test_retry_that_could_not_be_answered_itself(tmp_path: Path) -> None:
         world.channel.failures = []
         await world.ask("retry")
         assert [run.ask.text for run in agent.runs] == ["question"] * 3
+
+
+async def test_retry_by_who_joined(tmp_path: Path) -> None:
+    place = group()
+    agent = ScriptedAgent([[Stopped("failed", "nope")], ["well"]])
+    async with open_world(tmp_path, agent=agent, group_threads="shared", start=False) as world:
+        await world.say("ada asks", conversation=place)
+        await world.say("grace asks", person=GRACE, conversation=place)
+        await world.bot.start()
+        await world.answers(1)
+        assert await world.ask("retry", person=GRACE, conversation=place) == "well"
