@@ -10,12 +10,15 @@ import pytest
 
 from bot.errors import DeliveryFailed
 from bot.events import TurnEnded, TurnReleased
+from bot.runs import RunLimits
 from bot.threads import ThreadLimits
 from bot.types import Decision, Ended, Part, Stopped
-from tests.scripted import ScriptedAgent
+from tests.scripted import WORKING, ScriptedAgent
 from tests.test_approvals import asked, ordering, toolbox
 from tests.test_giving_up import HASTY
 from tests.world import GRACE, RecordingChannel, World, group, open_world
+
+FOR_EVER = RunLimits(deadline=1e9)
 
 
 class Told(RecordingChannel):
@@ -98,3 +101,16 @@ async def test_retry_by_who_joined(tmp_path: Path) -> None:
         await world.bot.start()
         await world.answers(1)
         assert await world.ask("retry", person=GRACE, conversation=place) == "well"
+
+
+async def test_stop_during_a_retry(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], [WORKING] * 100_000])
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER) as world:
+        assert "Sorry" in await world.ask("question")
+        await world.say("retry")
+        async with asyncio.timeout(5):
+            while len(agent.runs) < 2:
+                await asyncio.sleep(0.001)
+        await world.say("stop")
+        assert (await world.answers(2))[-1] == "Stopped."
+        assert agent.cancelled == ["r2"]

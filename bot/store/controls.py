@@ -96,10 +96,15 @@ def _revoke(
         sa.update(inbox)
         .where(*older, sa.text("state IN ('running', 'queued')"))
         .values(interrupt=why, not_before=None)  # one that waits for its time, or for an approval, ends now
-        .returning(inbox.c.id, inbox.c.joins)
+        .returning(inbox.c.id, inbox.c.joins, inbox.c.steps)
     )
     # a command that runs is interrupted too, but it is no answer that was stopped
-    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins)
+    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins or _asks(row.steps or {}))
+
+
+def _asks(steps: JsonObject) -> bool:
+    """Whether a command makes a run, as "retry" does: its own words it would have had at once."""
+    return "run" in steps or "text:reply" not in steps
 
 
 def drop_joined(database: Database, connection: sa.Connection, heads: Sequence[int], person: str | None) -> int:
