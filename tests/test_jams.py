@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bot.errors import DeliveryFailed
+from bot.errors import DeliveryFailed, ThreadGone
 from bot.events import TurnEnded, TurnReleased
 from bot.runs import RunLimits
 from bot.threads import ThreadLimits
 from bot.types import Decision, Ended, Part, Stopped
 from tests.scripted import WORKING, ScriptedAgent
-from tests.test_approvals import asked, ordering, toolbox
+from tests.test_approvals import ANSWER, asked, ordering, toolbox
 from tests.test_giving_up import HASTY
 from tests.world import GRACE, RecordingChannel, World, group, open_world
 
@@ -114,3 +114,20 @@ async def test_stop_during_a_retry(tmp_path: Path) -> None:
         await world.say("stop")
         assert (await world.answers(2))[-1] == "Stopped."
         assert agent.cancelled == ["r2"]
+
+
+async def test_the_newest_question_is_decided(tmp_path: Path) -> None:
+    done: list[str] = []
+    agent = ScriptedAgent([[["order"]], [["order"], ANSWER]])
+    async with open_world(tmp_path, agent=agent, toolbox=toolbox(done)) as world:
+        await asked(world)
+        agent.lost.add("t1")
+        agent.runs[0].calls = ()
+        agent.runs[0].script = [ThreadGone("t1")]
+        await world.say("anything new?")
+        await world.answers(2, ended=False)
+        await world.bot.inbox.idle()
+        assert "may I use" in world.channel.texts[1]
+        await world.say("approve")
+        await world.answers(3, timeout=4, ended=False)
+    assert len(done) == 1
