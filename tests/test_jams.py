@@ -131,3 +131,14 @@ async def test_the_newest_question_is_decided(tmp_path: Path) -> None:
         await world.say("approve")
         await world.answers(3, timeout=4, ended=False)
     assert len(done) == 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_control_that_does_nothing_while_a_question_waits(tmp_path: Path, shared: bool) -> None:
+    who: dict[str, Any] = {"conversation": group()} if shared else {}
+    options: dict[str, Any] = {"group_threads": "shared"} if shared else {}
+    async with open_world(tmp_path, agent=ordering(), toolbox=toolbox(), **options) as world:
+        await asked(world, **who)
+        await world.say("stop" if shared else "undo", **({**who, "person": GRACE} if shared else {}))
+        await world.answers(2, timeout=3, ended=False)
+        assert "still waiting" in world.channel.texts[1]
