@@ -13,10 +13,11 @@ from bot.events import TurnEnded, TurnReleased
 from bot.runs import RunLimits
 from bot.threads import ThreadLimits
 from bot.types import Decision, Ended, Part, Stopped
+from tests.failpoints import Overlay
 from tests.scripted import WORKING, ScriptedAgent
 from tests.test_approvals import ANSWER, asked, ordering, toolbox
 from tests.test_giving_up import HASTY
-from tests.world import GRACE, RecordingChannel, World, group, open_world
+from tests.world import GRACE, FakeToolbox, RecordingChannel, World, group, open_world
 
 FOR_EVER = RunLimits(deadline=1e9)
 
@@ -142,3 +143,23 @@ async def test_a_control_that_does_nothing_while_a_question_waits(tmp_path: Path
         await world.say("stop" if shared else "undo", **({**who, "person": GRACE} if shared else {}))
         await world.answers(2, timeout=3, ended=False)
         assert "still waiting" in world.channel.texts[1]
+
+
+async def test_a_tool_is_not_begun_after_stop(tmp_path: Path) -> None:
+    done: list[str] = []
+    box = FakeToolbox()
+    box.add("pay", lambda call, caller: done.append("paid") or "paid", once=True)
+    agent = ScriptedAgent([[["pay"], "well"]])
+    async with open_world(tmp_path, agent=agent, toolbox=box, start=False) as world:
+        store = world.bot.turns.runs.rounds.store
+
+        async def started(*args: Any) -> None:
+            await store.started(*args)
+            await world.say("stop")
+
+        object.__setattr__(world.bot.turns.runs.rounds, "store", Overlay(store, started=started))
+        await world.bot.start()
+        await world.say("question")
+        await world.answers(1)
+        assert world.channel.texts == ["Stopped."]
+        assert done == []
