@@ -163,3 +163,15 @@ async def test_a_tool_is_not_begun_after_stop(tmp_path: Path) -> None:
         await world.answers(1)
         assert world.channel.texts == ["Stopped."]
         assert done == []
+
+
+async def test_admin_reset_during_a_retry(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], [WORKING] * 100_000])
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER, admins="grace") as world:
+        await world.ask("question")
+        await world.say("retry")
+        async with asyncio.timeout(5):
+            while len(agent.runs) < 2:
+                await asyncio.sleep(0.001)
+        await world.say("start over for Ada", person=GRACE)
+        await world.answers(3, timeout=4)

@@ -163,7 +163,7 @@ def _last_open(connection: sa.Connection, lane: str, turn: int | None) -> Row | 
     """The last question of a lane that has no answer yet: it says where to tell of what became of it."""
     query = (
         sa.select(inbox.c.id, inbox.c.channel, inbox.c.person, inbox.c.payload)
-        .where(inbox.c.lane == lane, inbox.c.joins, inbox.c.payload.is_not(None))
+        .where(inbox.c.lane == lane, inbox.c.control.is_(None), inbox.c.payload.is_not(None))
         .where(sa.text("state IN ('queued', 'running')"), inbox.c.id != (turn or 0))
         .order_by(inbox.c.id.desc())
         .limit(1)
