@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from bot.errors import DeliveryFailed, ThreadGone
 from bot.events import TurnEnded, TurnReleased
 from bot.runs import RunLimits
 from bot.threads import ThreadLimits
-from bot.types import Decision, Ended, Part, Stopped
+from bot.types import Change, Decision, Ended, Part, Revision, Stopped
 from tests.failpoints import Overlay
 from tests.scripted import WORKING, ScriptedAgent
 from tests.test_approvals import ANSWER, asked, ordering, toolbox
 from tests.test_giving_up import HASTY
-from tests.world import GRACE, FakeToolbox, RecordingChannel, World, group, open_world
+from tests.world import GRACE, FakeToolbox, RecordingChannel, World, group, message, open_world
 
 FOR_EVER = RunLimits(deadline=1e9)
 
@@ -175,3 +176,18 @@ async def test_admin_reset_during_a_retry(tmp_path: Path) -> None:
                 await asyncio.sleep(0.001)
         await world.say("start over for Ada", person=GRACE)
         await world.answers(3, timeout=4)
+
+
+async def test_restored_after_a_stop_that_came_too_late(tmp_path: Path) -> None:
+
+    agent = ScriptedAgent([["well"]])
+    channel = Told()
+    async with open_world(tmp_path, agent=agent, channel=channel) as world:
+        channel.world, channel.words = world, "stop"
+        await world.say("question", id="m-1")
+        await world.answers(2)
+        await world.bot.accept(replace(message("", id="m-1d"), revises=Revision("m-1", Change.DELETED)))
+        await world.quiet()
+        await world.bot.accept(replace(message("question", id="m-1r"), revises=Revision("m-1", Change.RESTORED)))
+        await world.quiet()
+        assert len(agent.runs) == 1

@@ -35,7 +35,8 @@ class Earlier:
     @property
     def gone(self) -> bool:
         """It was deleted before it was answered, or its answer was stopped, or is about to be."""
-        return self.row.error == DELETED or self.row.interrupt == Interrupt.STOP
+        stopped = self.row.interrupt == Interrupt.STOP and self.row.ended in (None, Ended.STOPPED)
+        return self.row.error == DELETED or stopped
 
     @property
     def runs(self) -> bool:
