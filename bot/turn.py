@@ -197,6 +197,7 @@ class Turns:
     async def _retry(self, turn: Turn) -> None:
         unanswered = await self.store.records.last_unanswered(turn.lane, turn.message.person.id)
         if unanswered is None:
+            await self._end_what_runs(turn)  # they were dropped while an earlier life asked
             return await self._will_say(turn, self.texts.nothing_to_retry(), Ended.COMMAND)
         number, messages = unanswered
         turn.note("retries", number)  # its words are forgotten when this turn ends, in whichever life
@@ -351,6 +352,8 @@ class Turns:
             await self.runs.end(turn, turn.thread)
         except RunStuck:
             await self.threads.unusable(turn, ThreadReason.STUCK)
+        except ThreadGone:  # and what ran in it
+            await self.threads.unusable(turn, ThreadReason.LOST)
 
     async def _let_go(self, turn: Turn) -> None:
         """End its run, if that can be: the turn is given up all the same."""

@@ -191,3 +191,34 @@ async def test_restored_after_a_stop_that_came_too_late(tmp_path: Path) -> None:
         await world.bot.accept(replace(message("question", id="m-1r"), revises=Revision("m-1", Change.RESTORED)))
         await world.quiet()
         assert len(agent.runs) == 1
+
+
+async def test_thread_gone_when_interrupted(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[WORKING] * 100_000])
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER, grace=0.0) as world:
+        await world.say("question")
+        async with asyncio.timeout(5):
+            while "look" not in agent.log:
+                await asyncio.sleep(0.001)
+    agent.before["cancel"] = [ThreadGone("t1")] * 1000
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER, clock=world.clock, start=False) as world:
+        await world.say("start over")
+        await world.bot.start()
+        assert (await world.answers(1))[0].startswith("I stopped one answer.")
+        assert not world.of(TurnReleased)
+
+
+async def test_a_retry_whose_words_are_gone_ends_its_run(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], [WORKING] * 100_000])
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER, grace=0.0) as world:
+        first = await world.say("first")
+        await world.answers(1)
+        await world.say("retry")
+        async with asyncio.timeout(5):
+            while len(agent.runs) < 2:
+                await asyncio.sleep(0.001)
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER, clock=world.clock, start=False) as world:
+        assert await world.bot.store.records.drop(first.turn)
+        await world.bot.start()
+        await world.answers(1)
+        assert agent.cancelled == ["r2"]
