@@ -222,3 +222,13 @@ async def test_a_retry_whose_words_are_gone_ends_its_run(tmp_path: Path) -> None
         await world.bot.start()
         await world.answers(1)
         assert agent.cancelled == ["r2"]
+
+
+async def test_an_edit_while_a_question_waits(tmp_path: Path) -> None:
+
+    async with open_world(tmp_path, agent=ordering(), toolbox=toolbox()) as world:
+        await asked(world, id="m-1")
+        said = replace(message("order two", id="m-1e"), revises=Revision("m-1", Change.EDITED))
+        await world.bot.accept(said)
+        await world.answers(2, ended=False)
+        assert "still waiting" in world.channel.texts[1]

@@ -128,6 +128,8 @@ class Acceptance:
         done = Accepted(row.id, fresh=True, generation=row.generation, dropped=outcome.dropped)
         if not outcome.over:
             done = self._taken(connection, replace(entry, message=own), row, undo_seconds)
+        elif outcome.says and row.asked is not None:
+            nudge(connection, row.asked)
         return replace(done, interrupted=(*outcome.interrupted, *done.interrupted))
 
     def _open_lane(self, connection: sa.Connection, entry: Entry) -> None:
