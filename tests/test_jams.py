@@ -232,3 +232,24 @@ async def test_an_edit_while_a_question_waits(tmp_path: Path) -> None:
         await world.bot.accept(said)
         await world.answers(2, ended=False)
         assert "still waiting" in world.channel.texts[1]
+
+
+async def test_a_turn_claimed_while_the_bot_stops_is_handed_over(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[WORKING] * 100_000])
+    async with open_world(tmp_path, agent=agent, start=False, grace=0.0) as world:
+        store = world.bot.store.inbox
+        begun = asyncio.Event()
+
+        async def claim(*args: Any) -> Any:
+            claims = await store.claim(*args)
+            if claims:
+                begun.set()
+                await asyncio.sleep(0.2)
+            return claims
+
+        world.bot.inbox._store = Overlay(world.bot.store, inbox=Overlay(store, claim=claim))  # type: ignore[attr-defined]
+        await world.bot.start()
+        await world.say("question")
+        await begun.wait()
+        await world.bot.stop(0.0)
+        assert world.bot.inbox.running == 0
