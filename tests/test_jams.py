@@ -253,3 +253,19 @@ async def test_a_turn_claimed_while_the_bot_stops_is_handed_over(tmp_path: Path)
         await begun.wait()
         await world.bot.stop(0.0)
         assert world.bot.inbox.running == 0
+
+
+async def test_stop_of_a_joint_turn(tmp_path: Path) -> None:
+    place = group()
+    agent = ScriptedAgent([["one"], [WORKING] * 100_000, ["for Grace"]])
+    async with open_world(tmp_path, agent=agent, runs=FOR_EVER, group_threads="shared", start=False) as world:
+        await world.say("ada asks", conversation=place)
+        await world.say("grace asks", person=GRACE, conversation=place)
+        agent.scripts.pop(0)
+        await world.bot.start()
+        async with asyncio.timeout(5):
+            while "look" not in agent.log:
+                await asyncio.sleep(0.001)
+        await world.say("stop", conversation=place)
+        assert await world.answers(2) == ["for Grace", "Stopped."]  # in the order of what they wrote
+        assert [run.ask.text for run in agent.runs] == ["Ada: ada asks\n\nGrace: grace asks", "Grace: grace asks"]

@@ -19,6 +19,7 @@ from bot.types import (
     Accepted,
     Claim,
     Control,
+    Ended,
     Ending,
     Entry,
     Interrupt,
@@ -194,6 +195,8 @@ class SqlInbox:
             if ended is None:
                 raise LostLease(f"turn {turn}")
             if ended.has_joined:
+                if ending.ended is Ended.STOPPED and ending.error == Interrupt.STOP:
+                    connection.execute(self._run.others_wait, {"by_turn": turn})
                 connection.execute(self._run.finish_joined[ending.keep_text], {"by_turn": turn})
             if ended.has_called:
                 connection.execute(self._run.forget_outputs, {"by_turn": turn})
