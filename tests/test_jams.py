@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bot.errors import DeliveryFailed, ThreadGone
+from bot.errors import DeliveryFailed, ServiceBusy, ThreadGone
 from bot.events import TurnEnded, TurnReleased
 from bot.runs import RunLimits
 from bot.threads import ThreadLimits
-from bot.types import Change, Decision, Ended, Part, Revision, Stopped
+from bot.types import Ask, Change, Decision, Ended, Handle, Part, Revision, Stopped
 from tests.failpoints import Overlay
 from tests.scripted import WORKING, ScriptedAgent
 from tests.test_approvals import ANSWER, asked, ordering, toolbox
@@ -269,3 +269,20 @@ async def test_stop_of_a_joint_turn(tmp_path: Path) -> None:
         await world.say("stop", conversation=place)
         assert await world.answers(2) == ["for Grace", "Stopped."]  # in the order of what they wrote
         assert [run.ask.text for run in agent.runs] == ["Ada: ada asks\n\nGrace: grace asks", "Grace: grace asks"]
+
+
+async def test_stop_when_the_service_said_when(tmp_path: Path) -> None:
+    """The stop comes while the request is on its way that ends in 'come again in an hour'."""
+    agent = ScriptedAgent()
+    async with open_world(tmp_path, agent=agent) as world:
+        start = agent.start
+
+        async def busy(thread_id: str, ask: Ask) -> Handle:
+            agent.start = start
+            await world.say("stop")
+            raise ServiceBusy("later", 3600.0)
+
+        agent.start = busy
+        await world.say("question")
+        await world.answers(1, timeout=5)
+        assert "Stopped." in world.channel.texts

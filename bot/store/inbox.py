@@ -29,6 +29,9 @@ from bot.types import (
     ThreadUse,
 )
 
+ENDS = 2.0
+"""Seconds after which a turn that was told to end is taken up again: its confirmation waits behind it."""
+
 
 class SqlInbox:
     """The `InboxStore` over a database."""
@@ -153,7 +156,7 @@ class SqlInbox:
                 state=sa.literal_column("'queued'"),
                 owner=None,
                 lease_until=None,
-                not_before=self._database.now() + delay,
+                not_before=self._database.now() + sa.case((inbox.c.interrupt.is_(None), delay), else_=min(delay, ENDS)),
                 error=error,
                 attempts=inbox.c.attempts - (0 if counted else 1),
             )
