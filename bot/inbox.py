@@ -131,15 +131,15 @@ class Inbox:
         """Begin no more turns; those that run may end within `grace` seconds, the others are handed over."""
         self._stopping = True
         self._wake.set()
-        running = [task for _, task in self._running.values()]
+        if self._loops:  # the first claims turns: it ends by itself, for a claim that is cut off holds its turns
+            await asyncio.wait(self._loops[:1], timeout=5.0)
+        running = [task for _, task in self._running.values()]  # after it, with those of its last claim
         if running:
             _, late = await asyncio.wait(running, timeout=grace)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        if self._loops:  # the first claims turns: it ends by itself, for a claim that is cut off holds its turns
-            await asyncio.wait(self._loops[:1], timeout=5.0)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

@@ -90,6 +90,7 @@ class Rounds:
         """The outputs of calls that need nobody's agreement (any more); an earlier life began those `known`."""
         if not calls:
             return {}
+        turn.check()  # what has an effect is not cut off once it is begun
         tasks = {
             call.id: asyncio.ensure_future(self._output(turn, call, rows[call.id], repeated=call.id in known))
             for call in calls

@@ -21,7 +21,6 @@ from bot.errors import (
     ServiceBusy,
     ServiceUnavailable,
     ThreadGone,
-    ThreadkeeperError,
 )
 from bot.events import Delivered, Emit
 from bot.lease import Turn
@@ -121,6 +120,8 @@ class Turns:
         """The final write of a turn whose answer is delivered."""
         ended = Ended(turn.saved("ending"))
         keep = ended in UNANSWERED and parse(turn.message.text) is not Command.RETRY
+        if ended is Ended.ANSWERED and turn.saved("retries"):
+            await self.store.records.forget_text(turn.saved("retries"))
         saved = turn.saved("use")
         use = ThreadUse(**saved) if saved else None
         if use is not None and ended is Ended.ANSWERED and turn.thread is not None:
@@ -196,11 +197,11 @@ class Turns:
     async def _retry(self, turn: Turn) -> None:
         unanswered = await self.store.records.last_unanswered(turn.lane, turn.message.person.id)
         if unanswered is None:
+            await self._end_what_runs(turn)  # they were dropped while an earlier life asked
             return await self._will_say(turn, self.texts.nothing_to_retry(), Ended.COMMAND)
         number, messages = unanswered
+        turn.note("retries", number)  # its words are forgotten when this turn ends, in whichever life
         await self._ask(turn, messages)
-        if turn.saved("ending") == Ended.ANSWERED:
-            await self.store.records.forget_text(number)
 
     # -- the agent ------------------------------------------------------------------------------------------
 
@@ -314,7 +315,7 @@ class Turns:
             finished = await self.runs.create_and_poll(turn, thread, question)
         except LostLease:
             raise
-        except ThreadkeeperError as error:
+        except Exception as error:
             log.warning("turn %s: no summary (%s)", turn.reference, type(error).__name__)
             return None
         return storable(finished.reply.text)[:SUMMARY_CHARACTERS] or None
@@ -351,6 +352,8 @@ class Turns:
             await self.runs.end(turn, turn.thread)
         except RunStuck:
             await self.threads.unusable(turn, ThreadReason.STUCK)
+        except ThreadGone:  # and what ran in it
+            await self.threads.unusable(turn, ThreadReason.LOST)
 
     async def _let_go(self, turn: Turn) -> None:
         """End its run, if that can be: the turn is given up all the same."""

@@ -102,10 +102,10 @@ class Acceptance:
 
     def _taken(self, connection: sa.Connection, entry: Entry, row: Row, undo_seconds: float) -> Accepted:
         """What follows once it has its row."""
+        if row.asked is not None:  # also for a control: it may be one that does not end the wait
+            nudge(connection, row.asked)
         if entry.control is not None:
             return apply(self._database, connection, entry, row.id, undo_seconds)
-        if row.asked is not None:
-            nudge(connection, row.asked)
         if row.waiting >= MOST_WAITING:
             self._refuse(connection, entry.message, row.id, told=row.refusals > 0)
         return Accepted(turn=row.id, fresh=True, generation=row.generation)
@@ -128,6 +128,8 @@ class Acceptance:
         done = Accepted(row.id, fresh=True, generation=row.generation, dropped=outcome.dropped)
         if not outcome.over:
             done = self._taken(connection, replace(entry, message=own), row, undo_seconds)
+        elif outcome.says and row.asked is not None:
+            nudge(connection, row.asked)
         return replace(done, interrupted=(*outcome.interrupted, *done.interrupted))
 
     def _open_lane(self, connection: sa.Connection, entry: Entry) -> None:

@@ -80,10 +80,9 @@ def digest_of(tool: str, arguments: str) -> str:
 
 
 def waits_in(lane: sa.ColumnElement[str]) -> sa.ScalarSelect[str]:
-    """The approval that keeps a lane closed, if there is one."""
-    return (
-        sa.select(approvals.c.id).where(approvals.c.lane == lane, sa.text("state = 'asked'")).limit(1).scalar_subquery()
-    )
+    """The approval that keeps a lane closed, if there is one: the last, where a run that is gone asked another."""
+    waiting = sa.select(approvals.c.id).where(approvals.c.lane == lane, sa.text("state = 'asked'"))
+    return waiting.order_by(approvals.c.asked_at.desc()).limit(1).scalar_subquery()
 
 
 def decide(database: Database, connection: sa.Connection, entry: Entry, approval: str) -> Decision:

@@ -96,10 +96,15 @@ def _revoke(
         sa.update(inbox)
         .where(*older, sa.text("state IN ('running', 'queued')"))
         .values(interrupt=why, not_before=None)  # one that waits for its time, or for an approval, ends now
-        .returning(inbox.c.id, inbox.c.joins)
+        .returning(inbox.c.id, inbox.c.joins, inbox.c.steps)
     )
     # a command that runs is interrupted too, but it is no answer that was stopped
-    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins)
+    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins or _asks(row.steps or {}))
+
+
+def _asks(steps: JsonObject) -> bool:
+    """Whether a command makes a run, as "retry" does: its own words it would have had at once."""
+    return "run" in steps or "text:reply" not in steps
 
 
 def drop_joined(database: Database, connection: sa.Connection, heads: Sequence[int], person: str | None) -> int:
@@ -158,7 +163,7 @@ def _last_open(connection: sa.Connection, lane: str, turn: int | None) -> Row | 
     """The last question of a lane that has no answer yet: it says where to tell of what became of it."""
     query = (
         sa.select(inbox.c.id, inbox.c.channel, inbox.c.person, inbox.c.payload)
-        .where(inbox.c.lane == lane, inbox.c.joins, inbox.c.payload.is_not(None))
+        .where(inbox.c.lane == lane, inbox.c.control.is_(None), inbox.c.payload.is_not(None))
         .where(sa.text("state IN ('queued', 'running')"), inbox.c.id != (turn or 0))
         .order_by(inbox.c.id.desc())
         .limit(1)

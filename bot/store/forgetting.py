@@ -78,9 +78,10 @@ class SqlForgetting:
 
     async def running(self, keys: Sequence[str], turn: int | None) -> int:
         """See `ForgettingStore.running`."""
-        query = sa.select(sa.func.count()).where(
-            inbox.c.lane.in_(keys), sa.text("state = 'running'"), inbox.c.id != (turn or 0)
-        )
+        running = sa.text("state = 'running'")
+        # a control makes no answer; and two of "forget me now", in two chats, would wait for each other
+        makes = [inbox.c.control.is_(None), inbox.c.id != (turn or 0)]
+        query = sa.select(sa.func.count()).where(inbox.c.lane.in_(keys), running, *makes)
         async with self._database.read() as connection:
             return await connection.scalar(query) or 0
 

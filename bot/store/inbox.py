@@ -13,12 +13,13 @@ from bot.store.approvals import until
 from bot.store.codec import decode
 from bot.store.database import HELD, RUNNING, Database, Row
 from bot.store.statements import TurnStatements
-from bot.store.tables import inbox, lanes
+from bot.store.tables import SECONDS, inbox, lanes
 from bot.store.threads import thread_from
 from bot.types import (
     Accepted,
     Claim,
     Control,
+    Ended,
     Ending,
     Entry,
     Interrupt,
@@ -27,6 +28,9 @@ from bot.types import (
     Renewal,
     ThreadUse,
 )
+
+ENDS = 2.0
+"""Seconds after which a turn that was told to end is taken up again: its confirmation waits behind it."""
 
 
 class SqlInbox:
@@ -152,7 +156,7 @@ class SqlInbox:
                 state=sa.literal_column("'queued'"),
                 owner=None,
                 lease_until=None,
-                not_before=self._database.now() + delay,
+                not_before=self._database.now() + sa.case((inbox.c.interrupt.is_(None), delay), else_=min(delay, ENDS)),
                 error=error,
                 attempts=inbox.c.attempts - (0 if counted else 1),
             )
@@ -175,7 +179,7 @@ class SqlInbox:
                     state=sa.literal_column("'queued'"),
                     owner=None,
                     lease_until=None,
-                    not_before=until(connection, approval),
+                    not_before=_unless_told_to_end(until(connection, approval)),
                     attempts=inbox.c.attempts - 1,
                 )
             )
@@ -194,6 +198,8 @@ class SqlInbox:
             if ended is None:
                 raise LostLease(f"turn {turn}")
             if ended.has_joined:
+                if ending.ended is Ended.STOPPED and ending.error == Interrupt.STOP:
+                    connection.execute(self._run.others_wait, {"by_turn": turn})
                 connection.execute(self._run.finish_joined[ending.keep_text], {"by_turn": turn})
             if ended.has_called:
                 connection.execute(self._run.forget_outputs, {"by_turn": turn})
@@ -230,6 +236,11 @@ def _fresh(head: Row) -> bool:
 def _stamped(head: Row) -> int:
     """The generation it is of: a message accepted beside a "start over" that did not see it belongs to the new one."""
     return head.current if _fresh(head) and head.interrupt is None else head.generation
+
+
+def _unless_told_to_end(time: float | None) -> sa.ColumnElement[float]:
+    """When a turn goes on; one that was told to end, while it was on its way here, has nothing to wait for."""
+    return sa.case((inbox.c.interrupt.is_(None), sa.cast(time, SECONDS)))
 
 
 def _used(use: ThreadUse) -> dict[str, object]:

@@ -31,10 +31,14 @@ class SqlRecords:
     async def last_unanswered(self, lane: str, person: str) -> tuple[int, list[Message]] | None:
         """See `TurnRecords.last_unanswered`."""
         kept = sa.text("state = 'done' AND payload IS NOT NULL")
+        # in a shared thread their words may have joined somebody else's, and failed with them
+        theirs = sa.select(sa.func.coalesce(inbox.c.joined_to, inbox.c.id)).where(
+            inbox.c.lane == lane, inbox.c.person == person, kept
+        )
         head = (
             sa.select(inbox.c.id)
-            .where(inbox.c.lane == lane, inbox.c.person == person, kept, inbox.c.ended.in_(UNANSWERED))
-            .where(inbox.c.control.is_(None))
+            .where(inbox.c.lane == lane, inbox.c.id.in_(theirs), kept, inbox.c.ended.in_(UNANSWERED))
+            .where(inbox.c.control.is_(None), inbox.c.joins)  # a command is no question, "retry" itself least of all
             .order_by(inbox.c.id.desc())
             .limit(1)
         )
@@ -122,8 +126,9 @@ class SqlRecords:
                 .where(inbox.c.joined_to == turn, kept)
                 .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
             )
-            for made in (tool_calls, approvals):
-                connection.execute(sa.delete(made).where(made.c.turn == turn))
+            if put_back.rowcount:  # a turn that is under way needs its own
+                for made in (tool_calls, approvals):
+                    connection.execute(sa.delete(made).where(made.c.turn == turn))
             return put_back.rowcount > 0
 
         return await self._database.write(operation)

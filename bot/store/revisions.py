@@ -35,7 +35,8 @@ class Earlier:
     @property
     def gone(self) -> bool:
         """It was deleted before it was answered, or its answer was stopped, or is about to be."""
-        return self.row.error == DELETED or self.row.interrupt == Interrupt.STOP
+        stopped = self.row.interrupt == Interrupt.STOP and self.row.ended in (None, Ended.STOPPED)
+        return self.row.error == DELETED or stopped
 
     @property
     def runs(self) -> bool:
@@ -45,9 +46,13 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`over`: the revision has had its effect. Else it goes on as a message, in place of the earlier one."""
+    """`over`: the revision has had its effect. Else it goes on as a message, in place of the earlier one.
+
+    `says`: its row waits all the same, to tell the person that it came too late.
+    """
 
     over: bool
+    says: bool = False
     interrupted: tuple[int, ...] = ()
     dropped: int = 0
 
@@ -123,7 +128,7 @@ def _edited(
     connection.execute(
         sa.update(inbox).where(inbox.c.id == turn).values(payload=told, joins=False, control=None),
     )
-    return Outcome(over=True)
+    return Outcome(over=True, says=True)
 
 
 def _instead(connection: sa.Connection, entry: Entry, revision: Revision, turn: int, about: Earlier) -> Outcome:

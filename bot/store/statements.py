@@ -51,6 +51,7 @@ class TurnStatements:
         self.soonest = sa.select(sa.func.min(inbox.c.not_before), now).where(QUEUED)
         self.finish = {keep: _finish(now, keep) for keep in (True, False)}
         self.finish_joined = {keep: _finish_joined(now, keep) for keep in (True, False)}
+        self.others_wait = _others_wait()
         self.forget_outputs = sa.update(tool_calls).where(tool_calls.c.turn == BY_TURN).values(output=None)
         self.close_approvals = _close_approvals()
         self.use = _use(now)
@@ -137,6 +138,14 @@ def _finish_joined(now: sa.ColumnElement[float], keep_text: bool) -> Any:
     return (
         sa.update(inbox).where(inbox.c.joined_to == BY_TURN, JOINED).values(**_done(now, keep_text), ended=Ended.MERGED)
     )
+
+
+def _others_wait() -> Any:
+    """Who says "stop" in a shared thread speaks for themselves: what others said with them waits by itself again."""
+    its = inbox.alias("its")
+    whose = sa.select(its.c.person).where(its.c.id == BY_TURN).scalar_subquery()
+    others = sa.update(inbox).where(inbox.c.joined_to == BY_TURN, JOINED, inbox.c.person != whose)
+    return others.values(state=sa.literal_column("'queued'"), joined_to=None)
 
 
 def _close_approvals() -> Any:

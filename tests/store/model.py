@@ -145,7 +145,7 @@ class Model:
                 dropped += self._drop(one, person)
             else:
                 one.interrupt, one.not_before = why, None
-                interrupted |= {one.id} if one.joins else set()
+                interrupted |= {one.id} if one.joins or _asks(one.steps or {}) else set()
         return dropped, interrupted
 
     def _drop(self, head: Turn, person: str | None) -> int:
@@ -199,7 +199,11 @@ class Model:
         turn.attempts -= 0 if counted else 1
 
     def finish(self, turn: Turn, ending: Ending) -> None:
+        alone = ending.ended is Ended.STOPPED and ending.error == Interrupt.STOP
         for one in self.joined(turn):
+            if alone and one.person != turn.person:
+                one.state, one.joined_to = "queued", None
+                continue
             self._end(one, Ended.MERGED, kept=ending.keep_text)
         self._end(turn, ending.ended, kept=ending.keep_text)
         turn.steps = ending.steps
@@ -222,7 +226,7 @@ class Model:
         dropped, stopped, told = 0, 0, list[Turn]()
         for lane in lanes:
             line = self.lines[lane]
-            waiting = [one for one in self.of(lane, "queued", "running") if one.joins and one.id != asker]
+            waiting = [one for one in self.of(lane, "queued", "running") if one.control is None and one.id != asker]
             more, interrupted = self.revoke(lane, Interrupt.SUPERSEDED, spare=asker)
             dropped, stopped = dropped + more, stopped + len(interrupted)
             self._raise(line, Control.START_OVER, undo_seconds)
@@ -258,6 +262,11 @@ class Model:
                 one.generation = self.lines[turn.lane].generation
         turn.steps, turn.attempts, turn.interrupt, turn.not_before = None, 0, None, None
         return True
+
+
+def _asks(steps: JsonObject) -> bool:
+    """A command that makes a run, as "retry" does: no words of its own were saved first."""
+    return "run" in steps or "text:reply" not in steps
 
 
 def names(message: Message) -> list[object]:

@@ -34,6 +34,7 @@ from bot.types import (
     Ended,
     Ending,
     Entry,
+    Interrupt,
     Message,
     Renewal,
     Thread,
@@ -62,6 +63,7 @@ picks = st.integers(0, 30)
 ENDINGS = {
     "answered": Ending(Ended.ANSWERED, {"run": "r"}),
     "apology": Ending(Ended.APOLOGY, {}, keep_text=True, error="x"),
+    "stopped": Ending(Ended.STOPPED, {}, error=Interrupt.STOP),
 }
 
 
