@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.errors import DeliveryFailed, ServiceBusy, ThreadGone
+from bot.errors import DeliveryFailed, ServiceBusy, ServiceUnavailable, ThreadGone
 from bot.events import TurnEnded, TurnReleased
 from bot.runs import RunLimits
 from bot.threads import ThreadLimits
@@ -286,3 +288,35 @@ async def test_stop_when_the_service_said_when(tmp_path: Path) -> None:
         await world.say("question")
         await world.answers(1, timeout=5)
         assert "Stopped." in world.channel.texts
+
+
+@pytest.mark.invariant("I1")
+async def test_what_another_version_wrote_holds_up_nobody_else(tmp_path: Path) -> None:
+    async with open_world(tmp_path, agent=ScriptedAgent(), start=False) as world:
+        theirs = await world.say("one")
+        with closing(sqlite3.connect(tmp_path / "bot.db")) as database, database:
+            database.execute("""UPDATE inbox SET payload = json_set(payload, '$.kind', 'of a newer version')""")
+        await world.bot.start()
+        await world.say("two", person=GRACE)
+        assert await world.answers(1, ended=False) == ["answer to two"]
+        waiting = next(one for one in await world.bot.store.records.attention() if one["id"] == theirs.turn)
+        assert waiting["error"] == "cannot be read by this version"
+        with closing(sqlite3.connect(tmp_path / "bot.db")) as database, database:
+            database.execute("UPDATE inbox SET not_before = NULL, payload = json_set(payload, '$.kind', 'text')")
+        assert (await world.answers(2))[1] == "answer to one"
+
+
+async def test_inbox_retry_beside_a_later_turn_that_is_under_way(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], [ServiceUnavailable("x", 0.5)] * 5 + ["second"], ["first"]])
+    async with open_world(tmp_path, agent=agent) as world:
+        first = await world.say("first")
+        await world.answers(1)
+        await world.say("second")
+        async with asyncio.timeout(5):
+            while not world.of(TurnReleased):
+                await asyncio.sleep(0.001)
+        assert not await world.bot.store.records.again(first.turn)
+        assert (await world.answers(2))[1] == "second"
+        assert await world.bot.store.records.again(first.turn)
+        world.bot.inbox.nudge()
+        assert (await world.answers(3))[2] == "first"

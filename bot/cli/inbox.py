@@ -71,10 +71,13 @@ async def _list() -> None:
     out.print(table)
 
 
+REFUSED = "was answered, still runs, or its words are gone; or a later one of its conversation is under way"
+
+
 @app.command()
 def retry(reference: Annotated[str, typer.Argument(help="Of a turn that was not answered.")]) -> None:
     """Take up an unanswered turn again, from its beginning."""
-    run(_act(reference, "again", "is taken up again", "was answered, still runs, or its words are gone"))
+    run(_act(reference, "again", "is taken up again", REFUSED))
 
 
 @app.command()

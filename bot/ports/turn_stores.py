@@ -80,7 +80,10 @@ class TurnRecords(Protocol):
         ...
 
     async def again(self, turn: int) -> bool:
-        """Put an unanswered turn back into its lane, as if it had just come; False if its words are gone."""
+        """Put an unanswered turn back into its lane, as if it had just come.
+
+        False if its words are gone, or a later turn of the lane was begun and is still to go on.
+        """
         ...
 
     async def drop(self, turn: int) -> bool:

@@ -9,6 +9,14 @@ from dataclasses import asdict
 from bot.types import Attachment, Conversation, ConversationKind, JsonObject, Message, MessageKind, Person
 
 
+class Unreadable(Exception):
+    """A row holds a message of another version of the program, or none at all."""
+
+    def __init__(self, turn: int) -> None:
+        super().__init__(f"turn {turn}")
+        self.turn = turn
+
+
 def encode(message: Message) -> JsonObject:
     """The message as JSON."""
     return asdict(message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -10,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from bot.errors import LostLease
 from bot.store.acceptance import Acceptance
 from bot.store.approvals import until
-from bot.store.codec import decode
+from bot.store.codec import Unreadable, decode
 from bot.store.database import HELD, RUNNING, Database, Row
-from bot.store.statements import TurnStatements
+from bot.store.statements import QUEUED, TurnStatements
 from bot.store.tables import SECONDS, inbox, lanes
 from bot.store.threads import thread_from
 from bot.types import (
@@ -29,6 +31,10 @@ from bot.types import (
     ThreadUse,
 )
 
+log = logging.getLogger("threadkeeper.inbox")
+
+ASIDE = 60.0
+"""Seconds after which a turn that could not be read is looked at again."""
 ENDS = 2.0
 """Seconds after which a turn that was told to end is taken up again: its confirmation waits behind it."""
 
@@ -47,12 +53,21 @@ class SqlInbox:
 
     async def claim(self, owner: str, limit: int, lease: float) -> list[Claim]:
         """See `InboxStore.claim`."""
-        try:
-            return await self._database.write(lambda connection: self._claim(connection, owner, limit, lease))
-        except IntegrityError:
-            # Another replica took the same lane by an earlier message, which had not been committed when we looked:
-            # one running turn a lane is kept by the index, and the next look finds what is free.
-            return []
+        while True:
+            try:
+                return await self._database.write(lambda connection: self._claim(connection, owner, limit, lease))
+            except IntegrityError:
+                # Another replica took the same lane by an earlier message, which had not been committed when we looked:
+                # one running turn a lane is kept by the index, and the next look finds what is free.
+                return []
+            except Unreadable as row:
+                log.error("turn %s cannot be read: another version wrote it; its conversation waits", row.turn)
+                await self._database.write(partial(self._set_aside, turn=row.turn))
+
+    def _set_aside(self, connection: sa.Connection, turn: int) -> None:
+        """Others need not wait for what cannot be read here; a replica of its own version may take it by then."""
+        later = {"not_before": self._database.now() + ASIDE, "error": "cannot be read by this version"}
+        connection.execute(sa.update(inbox).where(inbox.c.id == turn, QUEUED).values(**later))
 
     def _claim(self, connection: sa.Connection, owner: str, limit: int, lease: float) -> list[Claim]:
         # two statements: UPDATE with such a sub-select runs it again for each row on PostgreSQL
@@ -64,9 +79,10 @@ class SqlInbox:
         return [self._claimed(connection, head) for head in heads]
 
     def _claimed(self, connection: sa.Connection, head: Row) -> Claim:
-        joined = [] if head.started_at is None else self._joined(connection, head)
-        if _fresh(head) and head.joins and head.follows:
-            joined += self._join(connection, head)
+        try:
+            messages = self._messages(connection, head)
+        except (KeyError, ValueError, TypeError):
+            raise Unreadable(head.id) from None
         stamped, interrupt = _stamped(head), head.interrupt
         if interrupt is None and head.control is None and stamped != head.current:
             interrupt = Interrupt.SUPERSEDED
@@ -75,7 +91,7 @@ class SqlInbox:
             lane=head.lane,
             stamped=stamped,
             generation=head.current,
-            messages=(decode(head.payload), *joined),
+            messages=tuple(messages),
             control=Control(head.control) if head.control else None,
             effect=head.effect or {},
             steps=head.steps or {},
@@ -86,6 +102,15 @@ class SqlInbox:
             notice=head.notice_at,
             withdrawn=head.withdrawn_at,
         )
+
+    def _messages(self, connection: sa.Connection, head: Row) -> list[Message]:
+        """The turn's own, and those that have joined it or do so now."""
+        messages = [decode(head.payload)]
+        if head.started_at is not None:
+            messages += self._joined(connection, head)
+        if _fresh(head) and head.joins and head.follows:
+            messages += self._join(connection, head)
+        return messages
 
     def _join(self, connection: sa.Connection, head: Row) -> list[Message]:
         """The messages right behind the head become one turn with it.

@@ -105,9 +105,13 @@ class SqlRecords:
         def operation(connection: sa.Connection) -> bool:
             current = sa.select(lanes.c.generation).where(lanes.c.key == inbox.c.lane).scalar_subquery()
             kept = sa.text("state = 'done' AND payload IS NOT NULL")
+            begun = inbox.alias("begun")  # it would have to stand behind, and its run in the way
+            under_way = sa.exists().where(
+                begun.c.lane == inbox.c.lane, sa.text("begun.state = 'queued'"), begun.c.started_at.is_not(None)
+            )
             put_back = connection.execute(
                 sa.update(inbox)
-                .where(inbox.c.id == turn, kept, inbox.c.ended.in_(UNANSWERED))
+                .where(inbox.c.id == turn, kept, inbox.c.ended.in_(UNANSWERED), ~under_way)
                 .values(
                     state=sa.literal_column("'queued'"),
                     generation=current,
@@ -121,15 +125,16 @@ class SqlRecords:
                     accepted_at=self._database.now(),
                 )
             )
+            if not put_back.rowcount:
+                return False
             connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.joined_to == turn, kept)
                 .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
             )
-            if put_back.rowcount:  # a turn that is under way needs its own
-                for made in (tool_calls, approvals):
-                    connection.execute(sa.delete(made).where(made.c.turn == turn))
-            return put_back.rowcount > 0
+            for made in (tool_calls, approvals):
+                connection.execute(sa.delete(made).where(made.c.turn == turn))
+            return True
 
         return await self._database.write(operation)
 

@@ -254,7 +254,8 @@ class Model:
         return True
 
     def again(self, turn: Turn) -> bool:
-        if not (turn.kept and turn.ended in UNANSWERED):
+        under_way = any(one.taken for one in self.of(turn.lane, "queued"))
+        if under_way or not (turn.kept and turn.ended in UNANSWERED):
             return False
         for one in self.of(turn.lane, "done"):
             if one is turn or (one.joined_to == turn.id and one.kept):

@@ -153,8 +153,8 @@ async def test_a_turn_once_begun_does_not_join_another_with_what_joined_it(store
     for text in texts:
         await put(store, text)
     [handed_over] = await claim(store)
-    await store.inbox.release(handed_over.turn, "a", 0.0, "stopped", counted=False)
     assert await store.records.again(early.turn)  # an operator has the early one asked after all: it comes first
+    await store.inbox.release(handed_over.turn, "a", 0.0, "stopped", counted=False)
     told: list[str] = []
     while claims := await claim(store, "b"):
         told += [one.text for one in claims[0].messages]

@@ -159,14 +159,20 @@ async def test_forgetting_marks_every_thread_and_its_own_turn_goes_on(store: Sql
     turn = await put(store, "forget me now", control=Control.FORGET)
     (claim,) = await store.inbox.claim("a", 9, 30.0)
     assert (claim.turn, claim.thread, claim.interrupt, claim.effect["lanes"]) == (turn, None, None, [claim.lane])
-    assert await store.forgetting.running([claim.lane], None) == 1
-    assert await store.forgetting.running([claim.lane], turn) == 0
+    assert await store.forgetting.running([claim.lane], None) == 0, "it makes no answer, for which another would wait"
     (marked,) = await store.forgetting.marked([claim.lane], 9)
     assert marked.remote_id == "t1"
     await store.forgetting.deleted(marked.id)
     assert await store.forgetting.marked(None, 9) == []
     await store.forgetting.forget([claim.lane], await known(store, "ada"), turn)
     assert await store.people.find("ada") == []
+
+
+async def test_an_answer_that_is_being_made_is_waited_for(store: SqlStore):
+    turn = await put(store, "question")
+    (claim,) = await store.inbox.claim("a", 9, 30.0)
+    assert await store.forgetting.running([claim.lane], None) == 1
+    assert await store.forgetting.running([claim.lane], turn) == 0, "but not by itself"
 
 
 async def test_a_thread_in_use_does_not_expire(store: SqlStore):
