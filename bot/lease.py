@@ -81,6 +81,11 @@ class Turn:
         self._why = self._why or why
         self._ended_early.set()
 
+    @property
+    def told_to_end(self) -> Interrupt | None:
+        """Why it was asked to end, if it was."""
+        return self._why
+
     def lose(self) -> None:
         """Another process has it now."""
         self._lost = True

@@ -89,9 +89,10 @@ class Turns:
             await self._end_what_runs(turn)  # a question about a tool, and not the answer, may be what is refused
             return Ending(Ended.DEAD, turn.steps, error=f"not delivered: {refused}")
         except Interrupted as why:
-            await self._end_what_runs(turn)
-            return Ending(Ended.STOPPED, turn.steps, error=why.why)
+            return await self._stopped(turn, why.why)
         except OperatorError:
+            if turn.told_to_end is not None:
+                return await self._stopped(turn, turn.told_to_end)
             turn.note("parked", True)
             await self._say_why_it_waits(turn, self.texts.service_down())
             raise
@@ -354,6 +355,17 @@ class Turns:
             await self.threads.unusable(turn, ThreadReason.STUCK)
         except ThreadGone:  # and what ran in it
             await self.threads.unusable(turn, ThreadReason.LOST)
+
+    async def _stopped(self, turn: Turn, why: str) -> Ending:
+        """The end of a turn that nobody wants any more. Its run is ended first, as soon as its service can be reached.
+
+        Where that takes an operator, nobody waits for it: nothing of the run is delivered, and the next makes it end.
+        """
+        try:
+            await self._end_what_runs(turn)
+        except OperatorError:
+            log.warning("turn %s: its run could not be ended", turn.reference)
+        return Ending(Ended.STOPPED, turn.steps, error=why)
 
     async def _let_go(self, turn: Turn) -> None:
         """End its run, if that can be: the turn is given up all the same."""

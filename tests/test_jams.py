@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bot.errors import DeliveryFailed, ServiceBusy, ServiceUnavailable, ThreadGone
+from bot.errors import DeliveryFailed, OperatorError, ServiceBusy, ServiceUnavailable, ThreadGone
 from bot.events import TurnEnded, TurnReleased
 from bot.runs import RunLimits
 from bot.threads import ThreadLimits
@@ -320,3 +320,21 @@ async def test_inbox_retry_beside_a_later_turn_that_is_under_way(tmp_path: Path)
         assert await world.bot.store.records.again(first.turn)
         world.bot.inbox.nudge()
         assert (await world.answers(3))[2] == "first"
+
+
+@pytest.mark.invariant("I8")
+@pytest.mark.parametrize("word", ["stop", "start over"])
+@pytest.mark.parametrize("verb", ["start", "look"])
+async def test_a_word_about_a_turn_for_which_an_operator_must_mend_something(
+    tmp_path: Path, word: str, verb: str
+) -> None:
+    agent = ScriptedAgent([[WORKING] * 100] if verb == "look" else [])
+    bad = OperatorError("The secret has expired.", "Make a new one.")
+    agent.before = {each: [bad] * 10_000 for each in (verb, "find", "cancel")}
+    async with open_world(tmp_path, agent=agent) as world:
+        await world.say("question")
+        await world.answers(1, ended=False)
+        await world.say(word)
+        await world.answers(2, timeout=4)
+        agent.before = {}
+        assert await world.ask("another") == "answer to another"
