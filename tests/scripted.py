@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,9 @@ from bot.types import (
     Usage,
     Working,
 )
+
+PATIENT_LOOKS = 100
+"""Looks at one run, after which no more of the bot's time passes between two."""
 
 Script = list[Any]
 """What the run does at each look: a `Step`, an exception, or a list of tool names for a round."""
@@ -131,7 +135,10 @@ class ScriptedAgent:
         return step
 
     async def changed(self, handle: Handle, seconds: float) -> None:
-        await self.clock.sleep(seconds)
+        if any(run.id == handle.run_id and run.looks > PATIENT_LOOKS for run in self.runs):
+            await asyncio.sleep(0.001)  # a clock that a test made fast would be hours ahead, and all else too late
+        else:
+            await self.clock.sleep(seconds)
 
     async def download(self, file: RemoteFile) -> bytes:
         if file.id not in self.files:

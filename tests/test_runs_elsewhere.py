@@ -10,6 +10,7 @@ import pytest
 
 from bot.errors import ServiceUnavailable
 from bot.events import RunStarted, ThreadOpened
+from bot.runs import RunLimits
 from bot.types import Stopped, ThreadReason
 from tests.scripted import WORKING, ScriptedAgent
 from tests.test_approvals import asked, ordering, toolbox
@@ -18,7 +19,8 @@ from tests.world import FakeToolbox, FastClock, open_world
 
 async def left(tmp_path: Path, agent: ScriptedAgent, verb: str, box: FakeToolbox | None = None) -> FastClock:
     """A bot whose turn has come as far as this request, and that ends there; its clock, by which it is handed over."""
-    async with open_world(tmp_path, agent=agent, toolbox=box, grace=0.0) as world:
+    patient = RunLimits(deadline=1e12)
+    async with open_world(tmp_path, agent=agent, toolbox=box, grace=0.0, runs=patient) as world:
         await world.say("what is my code?")
         async with asyncio.timeout(5):
             while verb not in agent.log:
