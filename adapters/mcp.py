@@ -86,7 +86,8 @@ class McpAdapter:
             server.start()
         tried = [asyncio.create_task(server.tried()) for server in self._servers]
         try:
-            await asyncio.wait(tried, timeout=self._start_seconds)
+            if tried:  # none, where no file can be used
+                await asyncio.wait(tried, timeout=self._start_seconds)
         except asyncio.CancelledError:
             await self.__aexit__(None, None, None)
             raise

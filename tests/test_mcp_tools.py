@@ -171,6 +171,15 @@ def test_a_failure_without_words_is_said_in_ours():
 # -- how they are found -------------------------------------------------------------------------------------
 
 
+async def test_where_the_only_file_is_broken_the_other_tools_work(tmp_path: Path):
+    folder = tmp_path / "mytools"
+    written(folder, "broken", banana="1")
+    loaded = load(folder)
+    assert all(problem.startswith("mytools/broken.mcp.toml: ") for problem in loaded.problems)
+    async with loaded.toolbox as toolbox:
+        assert "current_time" in [spec.name for spec in toolbox.specs()]
+
+
 async def test_a_file_in_a_folder_of_one_s_own_is_a_server(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     folder = tmp_path / "mytools"
     written(folder, "plain", command=sys.executable, args=[str(HERE / "plain.py")], prefix="")
