@@ -142,7 +142,7 @@ class Runs:
         """
         for step in STEPS:
             saved = turn.saved(step)
-            if saved and saved["thread"] == thread.remote_id and not saved["ended"]:
+            if saved and not saved["ended"]:
                 await _Run(self, turn, thread, Question("", None, step=step)).abandon(Interrupted("ended"))
 
 
@@ -356,9 +356,7 @@ class _Run:
         limits = self.runs.limits
         wait = stopped.retry_after or limits.backoff * 2**self.state.attempt
         spent = self.runs.clock.monotonic() - self.began_here
-        asked = await self.runs.rounds.asked_in(self.turn, self.state.attempt)
-        if asked:  # the service did not wait as long as the person took
-            await self.runs.rounds.without_run(self.turn, self.state.attempt)
+        asked = await self._done_without_run()
         if (
             self.state.attempt + 1 >= limits.attempts
             or spent + wait > limits.deadline
@@ -381,14 +379,19 @@ class _Run:
             AwaitsApproval: a person was asked in it, and has not said.
         """
         before = self.state
-        asked = await self.runs.rounds.asked_in(self.turn, before.attempt)
-        if asked:
-            await self.runs.rounds.without_run(self.turn, before.attempt)
-        elif await self.runs.rounds.has_effect(self.turn):
+        asked = await self._done_without_run()
+        if not asked and await self.runs.rounds.has_effect(self.turn):
             raise RunFailed("moved")
         number = before.attempt + 1
         self.state = _State(self.thread.remote_id, number, carries=before.carries or asked, first=number)
         await self._save()
+
+    async def _done_without_run(self) -> bool:
+        """Whether a person was asked in this attempt. What they agreed to is done then: its run did not wait for it."""
+        asked = await self.runs.rounds.asked_in(self.turn, self.state.attempt)
+        if asked:
+            await self.runs.rounds.without_run(self.turn, self.state.attempt)
+        return asked
 
     async def abandon(self, why: Exception) -> Finished | None:
         """End the run for good. Its answer, if it came to one all the same.

@@ -52,6 +52,14 @@ def is_near(host: str) -> bool:
         return False
 
 
+def _guid(value: str, words: str) -> str:
+    """An id as it is written everywhere, or nothing; else these words."""
+    try:
+        return value and str(UUID(value))
+    except ValueError:
+        raise ValueError(words) from None
+
+
 class Settings(BaseSettings):
     """What the environment (or `.env`) says. Field names are the variables' names in lower case."""
 
@@ -143,12 +151,7 @@ class Settings(BaseSettings):
     @field_validator("teams_sensitivity_label")
     @classmethod
     def _label(cls, value: str) -> str:
-        if not value:
-            return ""
-        try:
-            return str(UUID(value))
-        except ValueError:
-            raise ValueError("must be the id (a GUID) of a sensitivity label of Microsoft Purview") from None
+        return _guid(value, "must be the id (a GUID) of a sensitivity label of Microsoft Purview")
 
     @field_validator("database_url")
     @classmethod
@@ -163,10 +166,7 @@ class Settings(BaseSettings):
     @field_validator("microsoft_app_id")
     @classmethod
     def _app_id(cls, value: str) -> str:
-        try:
-            return value and str(UUID(value))
-        except ValueError:
-            raise ValueError("must be the app's id of Entra, such as 11111111-2222-3333-4444-555555555555") from None
+        return _guid(value, "must be the app's id of Entra, such as 11111111-2222-3333-4444-555555555555")
 
     @field_validator("project_endpoint")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -174,42 +175,16 @@ class SqlInbox:
 
     async def release(self, turn: int, owner: str, delay: float, error: str, *, counted: bool) -> None:
         """See `InboxStore.release`."""
-        given_back = (
-            sa.update(inbox)
-            .where(HELD)
-            .values(
-                state=sa.literal_column("'queued'"),
-                owner=None,
-                lease_until=None,
-                not_before=self._database.now() + sa.case((inbox.c.interrupt.is_(None), delay), else_=min(delay, ENDS)),
-                error=error,
-                attempts=inbox.c.attempts - (0 if counted else 1),
-            )
-        )
-
-        def operation(connection: sa.Connection) -> None:
-            if connection.execute(given_back, {"by_turn": turn, "by_owner": owner}).rowcount == 0:
-                raise LostLease(f"turn {turn}")
-
-        await self._database.write(operation)
+        waits = sa.case((inbox.c.interrupt.is_(None), delay), else_=min(delay, ENDS))
+        values = {"not_before": self._database.now() + waits, "error": error}
+        await self._database.write(lambda connection: _give_back(connection, turn, owner, values, counted=counted))
 
     async def wait(self, turn: int, owner: str, approval: str) -> None:
         """See `InboxStore.wait`."""
 
         def operation(connection: sa.Connection) -> None:
-            given_back = (
-                sa.update(inbox)
-                .where(HELD)
-                .values(
-                    state=sa.literal_column("'queued'"),
-                    owner=None,
-                    lease_until=None,
-                    not_before=_unless_told_to_end(until(connection, approval)),
-                    attempts=inbox.c.attempts - 1,
-                )
-            )
-            if connection.execute(given_back, {"by_turn": turn, "by_owner": owner}).rowcount == 0:
-                raise LostLease(f"turn {turn}")
+            time = _unless_told_to_end(until(connection, approval))
+            _give_back(connection, turn, owner, {"not_before": time}, counted=False)
 
         await self._database.write(operation)
 
@@ -261,6 +236,15 @@ def _fresh(head: Row) -> bool:
 def _stamped(head: Row) -> int:
     """The generation it is of: a message accepted beside a "start over" that did not see it belongs to the new one."""
     return head.current if _fresh(head) and head.interrupt is None else head.generation
+
+
+def _give_back(connection: sa.Connection, turn: int, owner: str, values: dict[str, Any], *, counted: bool) -> None:
+    """Put a turn in hand back into its lane."""
+    free: dict[str, Any] = {"state": sa.literal_column("'queued'"), "owner": None, "lease_until": None}
+    attempts = inbox.c.attempts - (0 if counted else 1)
+    given_back = sa.update(inbox).where(HELD).values(**free, attempts=attempts, **values)
+    if connection.execute(given_back, {"by_turn": turn, "by_owner": owner}).rowcount == 0:
+        raise LostLease(f"turn {turn}")
 
 
 def _unless_told_to_end(time: float | None) -> sa.ColumnElement[float]:

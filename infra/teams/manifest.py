@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from bot.commands import WORDS
 from bot.errors import SettingsError
@@ -58,7 +57,7 @@ def manifest(settings: Settings, publisher: Publisher, version: str, domains: tu
         "$schema": SCHEMA,
         "manifestVersion": VERSION,
         "version": version,
-        "id": settings.microsoft_app_id.lower(),
+        "id": settings.microsoft_app_id,
         "developer": {
             "name": publisher.name,
             "websiteUrl": publisher.website,
@@ -69,13 +68,13 @@ def manifest(settings: Settings, publisher: Publisher, version: str, domains: tu
         "description": {"short": SHORT, "full": full_description(settings)},
         "icons": {"color": COLOUR_FILE, "outline": OUTLINE_FILE},
         "accentColor": "#{:02X}{:02X}{:02X}".format(*ACCENT),
-        "bots": [_bot(settings.microsoft_app_id.lower())],
+        "bots": [_bot(settings.microsoft_app_id)],
         "permissions": ["identity", "messageTeamMembers"],
         "validDomains": list(domains),
         "defaultInstallScope": "personal",
         "defaultGroupCapability": {"team": "bot", "groupchat": "bot"},
     }
-    return made | (_receive_all(settings.microsoft_app_id.lower()) if settings.teams_receive_all else {})
+    return made | (_receive_all(settings.microsoft_app_id) if settings.teams_receive_all else {})
 
 
 def commands() -> list[JsonObject]:
@@ -111,9 +110,7 @@ def _receive_all(app_id: str) -> JsonObject:
 
 def _setting_problems(settings: Settings) -> list[str]:
     problems: list[str] = []
-    try:
-        UUID(settings.microsoft_app_id)
-    except ValueError:
+    if not settings.microsoft_app_id:  # one that is set is an id: the settings take no other
         problems.append(
             "MICROSOFT_APP_ID must be the bot's app id, such as 11111111-2222-3333-4444-555555555555: "
             "set it, or say --app-id."
