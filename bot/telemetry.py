@@ -36,8 +36,13 @@ def log_event(event: Event) -> None:
     if not log.isEnabledFor(level):
         return
     name = _WORD_BORDER.sub("_", type(event).__name__).lower()
-    fields = {key: value for key, value in asdict(event).items() if key != "lane" and value is not None}
+    fields = {key: _legible(value) for key, value in asdict(event).items() if key != "lane" and value is not None}
     log.log(level, name, extra={"event": fields})
+
+
+def _legible(value: object) -> object:
+    """A value of an event; seconds to the millisecond, as the time of the line."""
+    return round(value, 3) if isinstance(value, float) else value
 
 
 class JsonLines(logging.Formatter):

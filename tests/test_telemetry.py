@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ async def test_every_line_of_a_turn_has_its_reference(tmp_path: Path, log: io.St
     async with open_world(tmp_path, toolbox=toolbox) as world:
         first = await world.say("use weigh what=plums")
         await world.answers(1)
-        second = await world.say("remember my code is 2208")
+        second = await world.say("remember my code is swordfish")
         await world.answers(2)
     told = lines(log)
     for accepted in (first, second):
@@ -50,7 +51,9 @@ async def test_every_line_of_a_turn_has_its_reference(tmp_path: Path, log: io.St
     [heavy] = [line for line in told if line["message"] == "heavy"]
     assert (heavy["logger"], heavy["level"]) == ("somebody.else", "warning")
     assert heavy["reference"] == reference_of(first.turn)
-    assert not any(word in log.getvalue() for word in ("plums", "2208", "1 kg", "ada", "Ada"))
+    assert not re.search(r"\b(plums|swordfish|1 kg|ada)\b", log.getvalue(), re.IGNORECASE)
+    waited = next(line["waited"] for line in told if line["message"] == "turn_started")
+    assert waited == round(waited, 3), "as exact as the time of the line"
 
 
 def test_a_line_outside_of_turns_has_none(log: io.StringIO) -> None:

@@ -11,17 +11,17 @@ from tests.test_forgetting import holding
 
 async def test_beside_a_running_bot(tmp_path: Path):
     async with served(tmp_path) as bot:
-        await bot.say("remember my code is 2208")
-        thread = (await bot.shows("I'll remember: my code is 2208"))["thread"]["id"]
+        await bot.say("remember my code is swordfish")
+        thread = (await bot.shows("I'll remember: my code is swordfish"))["thread"]["id"]
         code, out, err = await command(tmp_path, "threads", "list", fresh=True)
         assert (code, "Alex" in out, "personal" in out, thread in out) == (0, True, True, True), err
         code, out, err = await command(tmp_path, "threads", "export", "alex", "--to", "alex.json")
         assert code == 0, err
         told = json.loads((tmp_path / "alex.json").read_text())
         (exported,) = told["conversations"][0]["threads"]
-        assert exported["messages"][0] == {"role": "user", "text": "remember my code is 2208"}
+        assert exported["messages"][0] == {"role": "user", "text": "remember my code is swordfish"}
         code, out, err = await command(tmp_path, "threads", "export", "Alex", "--markdown")
-        assert (code, "**Alex:** remember my code is 2208" in out) == (0, True), err
+        assert (code, "**Alex:** remember my code is swordfish" in out) == (0, True), err
         code, out, err = await command(tmp_path, "threads", "reset", "Alex")
         assert (code, "1 conversation of Alex" in out) == (0, True), err
         await bot.say("good morning")
@@ -34,6 +34,6 @@ async def test_beside_a_running_bot(tmp_path: Path):
         code, out, err = await command(tmp_path, "threads", "forget", "alex", "--yes", "--all")
         assert (code, "deleted" in out) == (0, True), err
         assert await bot.stop() == 0
-    assert holding(tmp_path, "2208") == ["alex.json"]
+    assert holding(tmp_path, "swordfish") == ["alex.json"]
     code, out, err = await command(tmp_path, "threads", "show", "alex")
     assert (code, "Nobody called alex has spoken" in err) == (2, True)

@@ -330,12 +330,12 @@ async def test_a_page_of_a_proxy_is_read_by_its_status():
 async def test_errors_hold_no_words_and_no_token(make: Make, server: FoundryServer):
     agent = await make(credential=Credential("very-secret"))
     thread = await agent.open_thread(Carried(), mark())
-    server.inject(Fault("status", status=400, message="You said: my pin is 1234", method="POST", path=RUNS))
+    server.inject(Fault("status", status=400, message="You said: my pin is swordfish", method="POST", path=RUNS))
     with pytest.raises(RequestRefused) as raised:
-        await agent.start(thread, Ask(mark(), "my pin is 1234", TOOLS))
+        await agent.start(thread, Ask(mark(), "my pin is swordfish", TOOLS))
     error: BaseException | None = raised.value
     while error is not None:
-        assert "1234" not in f"{error} {error.args}"
+        assert "swordfish" not in f"{error} {error.args}"
         assert "very-secret" not in repr(vars(error))
         assert error.__suppress_context__ or error.__context__ is None
         error = error.__cause__

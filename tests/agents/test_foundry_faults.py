@@ -222,7 +222,7 @@ async def test_a_page_of_a_proxy_is_read_by_its_status(
         with pytest.raises(expected) as opening:
             await agent.open_thread(Carried(), mark())
         with pytest.raises(expected) as starting:
-            await agent.start("conv_1", Ask(mark(), "my pin is 1234", stream=streamed))
+            await agent.start("conv_1", Ask(mark(), "my pin is swordfish", stream=streamed))
         for raised in (opening, starting):
             assert getattr(raised.value, "retry_after", None) == (4 if status == 502 else None)
             assert_plain(raised.value, endpoint)
@@ -476,7 +476,7 @@ def assert_plain(raised: BaseException, *secrets: str) -> None:
         assert isinstance(error, ThreadkeeperError)
         told = f"{error} {error.args} {getattr(error, 'cure', '')}"
         held = repr({name: value for name, value in vars(error).items() if name != "words"})
-        for secret in ("1234", "secret", "127.0.0.1", "http:", *secrets):
+        for secret in ("swordfish", "secret", "127.0.0.1", "http:", *secrets):
             assert secret not in told
             assert secret not in held
         assert error.__suppress_context__ or error.__context__ is None
@@ -515,13 +515,13 @@ async def test_errors_hold_no_words_and_no_token(
 ):
     agent = await make(credential=Credential("very-secret"))
     thread = await agent.open_thread(Carried(), mark())
-    words = "You said: my pin is 1234"
+    words = "You said: my pin is swordfish"
     caplog.set_level(logging.DEBUG, "threadkeeper")
     server.inject(Fault("status", status=status, message=words, method="POST", path=RESPONSES))
     with pytest.raises(ThreadkeeperError) as raised:
-        await agent.start(thread, Ask(mark(), "my pin is 1234", TOOLS, stream=streamed))
+        await agent.start(thread, Ask(mark(), "my pin is swordfish", TOOLS, stream=streamed))
     assert_plain(raised.value)
-    assert "1234" not in caplog.text
+    assert "swordfish" not in caplog.text
 
 
 async def test_what_is_given_is_made_once_and_closed(make: Make, server: FoundryServer, server_clock: ManualClock):
@@ -550,10 +550,10 @@ async def main(endpoint):
     mark = RunMark("1", "0", "7F3K-2Q")
     agent = await foundry.create(settings, clock=StillClock())
     await agent.mismatch(())
-    thread = await agent.open_thread(Carried(summary="my pin is 1234"), mark)
+    thread = await agent.open_thread(Carried(summary="my pin is swordfish"), mark)
     for stream in (False, True):
         try:
-            await agent.start(thread, Ask(mark, "my pin is 1234", stream=stream))
+            await agent.start(thread, Ask(mark, "my pin is swordfish", stream=stream))
         except Exception as error:
             print(type(error).__name__)
     await agent.close()

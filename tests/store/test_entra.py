@@ -173,9 +173,9 @@ async def test_at_the_start_a_refusal_ends_with_its_cure(server: Server) -> None
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (CredentialUnavailableError("no identity of client-4711"), "AZURE_CLIENT_ID"),
-        (ClientAuthenticationError("refused client-4711"), "az login"),
-        (ServiceRequestError("cannot reach client-4711"), "none came"),
+        (CredentialUnavailableError("no identity of client-swordfish"), "AZURE_CLIENT_ID"),
+        (ClientAuthenticationError("refused client-swordfish"), "az login"),
+        (ServiceRequestError("cannot reach client-swordfish"), "none came"),
     ],
 )
 async def test_without_a_token_the_start_says_what_to_do(fault: Exception, says: str) -> None:
@@ -185,7 +185,7 @@ async def test_without_a_token_the_start_says_what_to_do(fault: Exception, says:
     with pytest.raises(OperatorError) as caught:
         await open_store("postgresql+asyncpg://bot@127.0.0.1:1/bot", SystemClock(), runner=True, password=password)
     assert says in str(caught.value)
-    assert "4711" not in str(caught.value)
+    assert "swordfish" not in str(caught.value)
 
 
 async def test_a_token_service_that_fails_for_a_while_is_an_outage_and_no_more(server: Server) -> None:
