@@ -37,6 +37,7 @@ class Turn:
         self.thread = claim.thread
         self.notice = claim.notice
         self.withdrawn = claim.withdrawn
+        self.runs_before = claim.runs_before
         self.owner = owner
         self.leased_until = leased_until
         self._steps: JsonObject = dict(claim.steps)

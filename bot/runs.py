@@ -163,7 +163,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         saved = self.turn.saved(self.question.step)
-        self.state = _State(**saved) if saved else _State(self.thread.remote_id)
+        before = self.turn.runs_before
+        self.state = _State(**saved) if saved else _State(self.thread.remote_id, before, first=before)
         self.began_here = self.runs.clock.monotonic()
 
     # -- to the end -----------------------------------------------------------------------------------------
@@ -354,11 +355,11 @@ class _Run:
         if stopped.code == "content_filter":
             raise ContentFiltered(stopped.code)
         limits = self.runs.limits
-        wait = stopped.retry_after or limits.backoff * 2**self.state.attempt
+        wait = stopped.retry_after or limits.backoff * 2 ** (self.state.attempt - self.state.first)
         spent = self.runs.clock.monotonic() - self.began_here
         asked = await self._done_without_run()
         if (
-            self.state.attempt + 1 >= limits.attempts
+            self.state.attempt + 1 - self.state.first >= limits.attempts
             or spent + wait > limits.deadline
             or not (asked or stopped.code in WORTH_ANOTHER)
             or (not asked and await self.runs.rounds.has_effect(self.turn))

@@ -96,11 +96,11 @@ class Served:
             return await response.json()
 
     async def shows(self, text: str) -> dict[str, Any]:
-        """The state, once it holds the text."""
+        """The state, once a message to the person holds the text. Elsewhere in it are ids and times, of any digits."""
         async with asyncio.timeout(20):
             while True:
                 state = await self.state()
-                if text in str(state):
+                if any(text in one for one in messages(state)):
                     return state
                 await asyncio.sleep(0.05)
 
@@ -112,6 +112,12 @@ class Served:
             self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
             return await self.process.wait()
+
+
+def messages(state: dict[str, Any]) -> list[str]:
+    """The texts that the person was sent, as the local page has them: what was before, and what has happened since."""
+    before = [entry["text"] for entry in state["history"] if entry["role"] != "user"]
+    return before + [event["data"]["text"] for event in state["events"] if event["kind"] == "message"]
 
 
 @asynccontextmanager

@@ -322,6 +322,21 @@ async def test_inbox_retry_beside_a_later_turn_that_is_under_way(tmp_path: Path)
         assert (await world.answers(3))[2] == "first"
 
 
+async def test_inbox_retry_whose_first_start_gets_no_answer(tmp_path: Path) -> None:
+    """The run that failed bears the turn's name too; it is not taken for the one that was started just now."""
+    agent = ScriptedAgent([[Stopped("failed", "server_error")]] * 2 + [["well"]])
+    async with open_world(tmp_path, agent=agent, runs=RunLimits(attempts=2)) as world:
+        said = await world.say("question")
+        assert "Sorry" in (await world.answers(1))[0]
+        agent.before["start"] = [ServiceUnavailable("cut", 0.0)]
+        agent.log.clear()
+        assert await world.bot.store.records.again(said.turn)
+        world.bot.inbox.nudge()
+        assert (await world.answers(2))[1] == "well"
+        assert [run.ask.mark.attempt for run in agent.runs] == ["run-0", "run-1", "run-2"]
+        assert agent.runs[2].ask.text == "question"
+
+
 @pytest.mark.invariant("I8")
 @pytest.mark.parametrize("word", ["stop", "start over"])
 @pytest.mark.parametrize("verb", ["start", "look"])

@@ -9,7 +9,7 @@ import pytest
 
 from bot.errors import ServiceBusy
 from bot.types import Stopped
-from tests.processes import command, served
+from tests.processes import command, messages, served
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import GRACE, open_world
 
@@ -80,7 +80,7 @@ async def test_the_inbox_commands_work_beside_a_running_bot(tmp_path: Path):
         code, out, err = await command(tmp_path, "inbox", "retry", reference)
         assert (code, "is taken up again" in out) == (0, True), err
         async with asyncio.timeout(20):
-            while str(await bot.state()).count(f"Reference {reference}") < 2:
+            while str(messages(await bot.state())).count(f"Reference {reference}") < 2:
                 await asyncio.sleep(0.1)
         code, out, err = await command(tmp_path, "inbox", "drop", reference.lower())
         assert (code, "is dropped" in out) == (0, True), err

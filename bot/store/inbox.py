@@ -102,6 +102,7 @@ class SqlInbox:
             interrupt=Interrupt(interrupt) if interrupt else None,
             notice=head.notice_at,
             withdrawn=head.withdrawn_at,
+            runs_before=head.runs_before,
         )
 
     def _messages(self, connection: sa.Connection, head: Row) -> list[Message]:

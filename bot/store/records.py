@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -109,10 +109,14 @@ class SqlRecords:
             under_way = sa.exists().where(
                 begun.c.lane == inbox.c.lane, sa.text("begun.state = 'queued'"), begun.c.started_at.is_not(None)
             )
+            row = connection.execute(sa.select(inbox.c.steps, inbox.c.runs_before).where(inbox.c.id == turn)).first()
+            if row is None:
+                return False
             put_back = connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.id == turn, kept, inbox.c.ended.in_(UNANSWERED), ~under_way)
                 .values(
+                    runs_before=max([row.runs_before, *_runs(row.steps or {})]),
                     state=sa.literal_column("'queued'"),
                     generation=current,
                     steps=None,
@@ -225,3 +229,9 @@ class SqlRecords:
         steps: JsonObject = described["steps"] or {}
         described["steps"] = {name: value for name, value in steps.items() if not name.startswith("text:")}
         return described
+
+
+def _runs(steps: JsonObject) -> Iterator[int]:
+    """How many runs each question of a turn has had."""
+    questions: list[JsonObject] = [step for step in steps.values() if isinstance(step, dict)]
+    return (question["attempt"] + 1 for question in questions if "attempt" in question)

@@ -77,6 +77,7 @@ def _heads(now: sa.ColumnElement[float]) -> Any:
         inbox.c.generation,
         inbox.c.interrupt,
         inbox.c.started_at,
+        inbox.c.runs_before,
     )
     of_lane = (lanes.c.generation.label("current"), lanes.c.notice_at, lanes.c.withdrawn_at)
     of_thread = (column.label(f"thread_{column.name}") for column in threads.c)

@@ -147,6 +147,8 @@ inbox = sa.Table(
     sa.Column("accepted_at", SECONDS, nullable=False),
     sa.Column("started_at", SECONDS),
     sa.Column("finished_at", SECONDS),
+    # runs of it that an operator's retry left behind: the next is not to be taken for one of them
+    sa.Column("runs_before", sa.Integer, nullable=False, server_default="0"),
     sa.Index(
         "inbox_queued",
         "lane",

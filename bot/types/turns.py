@@ -69,7 +69,8 @@ class Claim:
     """A turn taken by this process, read in the claim's own transaction.
 
     `notice`: when an admin started the lane over, while the person has not been told. `withdrawn`: when a question
-    of this thread was stopped, while the agent has not been told.
+    of this thread was stopped, while the agent has not been told. `runs_before`: how many runs of it failed before an
+    operator had it asked again.
     """
 
     turn: int
@@ -86,6 +87,7 @@ class Claim:
     interrupt: Interrupt | None
     notice: float | None = None
     withdrawn: float | None = None
+    runs_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
