@@ -385,11 +385,12 @@ class Texts:
             "word for word. Plain text, at most 500 words, no preamble."
         )
 
-    def withdrawn(self) -> str:
+    def withdrawn(self, called: Sequence[str]) -> str:
         """To the agent, with the next run."""
+        had = f" Tools that had already been called for it, and may have acted: {', '.join(called)}." if called else ""
         return (
             "The person stopped an earlier question of this conversation before it was answered. It is withdrawn: "
-            "do not answer it and do not act on it unless they ask again."
+            f"do not answer it and do not act on it unless they ask again.{had}"
         )
 
     def carried_summary(self, summary: str) -> str:

@@ -228,7 +228,9 @@ class Turns:
         """What the agent is asked, and what became of the attachments."""
         channel = self.channels[turn.message.conversation.channel]
         left = await brought(turn, messages, self.runs.agent.takes, channel)
-        note = self.texts.withdrawn() if turn.withdrawn is not None else None
+        note = None
+        if turn.withdrawn is not None:
+            note = self.texts.withdrawn(await self.store.tool_calls.withdrawn(turn.lane))
         question = Question(self._words(messages), tuple(self.toolbox.specs()), note=note, files=tuple(left.files))
         return question, left
 

@@ -10,7 +10,7 @@ import pytest
 
 from bot.runs import RunLimits
 from bot.texts import Texts
-from bot.types import Change, Message, Revision
+from bot.types import Change, Message, Revision, Stopped
 from tests.scripted import WORKING, ScriptedAgent
 from tests.world import World, message, open_world
 
@@ -35,7 +35,22 @@ async def test_a_deleted_question_stops_its_answer(tmp_path: Path) -> None:
         assert await world.answers(1) == ["Stopped."]
         assert agent.cancelled == ["r1"]
         await world.ask("another")
-        assert agent.runs[-1].ask.note == Texts().withdrawn()
+        assert agent.runs[-1].ask.note == Texts().withdrawn([])
+
+
+@pytest.mark.invariant("I8")
+async def test_a_deleted_retry_stops_its_answer(tmp_path: Path) -> None:
+    agent = ScriptedAgent([[Stopped("failed", "nope")], [WORKING] * 10_000, ["well"]])
+    async with open_world(tmp_path, agent=agent, runs=RunLimits(deadline=1e9)) as world:
+        assert "Sorry" in await world.ask("question")
+        await world.say("retry", id="x")
+        async with asyncio.timeout(5):
+            while len(agent.runs) < 2 or not agent.runs[-1].looks:
+                await asyncio.sleep(0.001)
+        await world.bot.accept(revised("x", Change.DELETED))
+        assert (await world.answers(2))[1] == "Stopped."
+        assert agent.cancelled == ["r2"]
+        assert await world.ask("retry") == "well", "the question itself was not deleted"
 
 
 async def test_a_deleted_question_that_waits_is_never_asked(tmp_path: Path) -> None:

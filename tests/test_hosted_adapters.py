@@ -24,7 +24,7 @@ from tests.openapi_service import Waits, body, document, operation, serving, wri
 from tests.packages import Install, installer
 
 GRAPHQL = (Path(__file__).parent / "acme" / "acme_graphql.py").read_text(encoding="utf-8")
-SHORT = "0.1"
+SHORT = "1"
 BROKEN = """
 from adapters import ToolSpec
 

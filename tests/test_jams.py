@@ -322,6 +322,17 @@ async def test_inbox_retry_beside_a_later_turn_that_is_under_way(tmp_path: Path)
         assert (await world.answers(3))[2] == "first"
 
 
+@pytest.mark.invariant("I8")
+async def test_a_stop_that_comes_when_the_answer_is_there_withdraws_nothing(tmp_path: Path) -> None:
+    channel, agent = Told(), ScriptedAgent()
+    async with open_world(tmp_path, agent=agent, channel=channel) as world:
+        channel.world, channel.words = world, "stop"
+        await world.say("question")
+        assert (await world.answers(2))[0] == "answer to question"
+        await world.ask("another")
+        assert agent.runs[-1].ask.note is None
+
+
 async def test_inbox_retry_whose_first_start_gets_no_answer(tmp_path: Path) -> None:
     """The run that failed bears the turn's name too; it is not taken for the one that was started just now."""
     agent = ScriptedAgent([[Stopped("failed", "server_error")]] * 2 + [["well"]])

@@ -213,7 +213,7 @@ async def test_after_a_stop_the_agent_is_told_once_that_the_question_was_withdra
         agent.before["start"] = [ServiceUnavailable("cut")]
         await world.ask("another")
         await world.ask("and one more")
-        assert [run.ask.note for run in agent.runs] == [None, Texts().withdrawn(), None]
+        assert [run.ask.note for run in agent.runs] == [None, Texts().withdrawn([]), None]
 
 
 @pytest.mark.invariant("I7")
@@ -244,7 +244,8 @@ async def test_nothing_of_an_older_generation_is_said(tmp_path: Path):
         assert agent.cancelled == ["r1"]
 
 
-async def test_stop_names_the_effects_that_were_had(tmp_path: Path):
+@pytest.mark.invariant("I8")
+async def test_stop_names_the_effects_that_were_had_and_the_agent_is_told_of_them(tmp_path: Path):
     toolbox = FakeToolbox()
     toolbox.add("order", lambda *_: "ordered", once=True)
     agent = ScriptedAgent([[["order"], *[WORKING] * 10_000]])
@@ -256,6 +257,9 @@ async def test_stop_names_the_effects_that_were_had(tmp_path: Path):
                 await asyncio.sleep(0.001)
         await world.say("stop")
         assert await world.answers(1) == ["Stopped. Already done: order."]
+        await world.ask("another")
+        await world.ask("and one more")
+        assert [run.ask.note for run in agent.runs] == [None, Texts().withdrawn(["order"]), None]
 
 
 async def test_tokens_and_states_are_told_as_events(tmp_path: Path):

@@ -87,7 +87,7 @@ async def test_a_slow_tool_is_busy_for_those_who_come_after_and_no_other_tool_is
         await go.wait()
         return "at last"
 
-    toolbox = having("slow", slow, at_once=2, timeout=0.1)
+    toolbox = having("slow", slow, at_once=2, timeout=0.5)
     toolbox.add("quick", lambda *_: "at once")
     tools, _ = limited(toolbox)
     running = [asyncio.create_task(tools.call(call("slow", number=n), of(f"p{n}"))) for n in range(2)]

@@ -27,6 +27,10 @@ class ToolCallStore(Protocol):
         """The calls of a turn, in order."""
         ...
 
+    async def withdrawn(self, lane: str) -> list[str]:
+        """The tools that may have had their effect for questions that were stopped since the lane's last answer."""
+        ...
+
 
 class ApprovalStore(Protocol):
     """Tool calls that wait for a person's word. A write raises `LostLease` where `owner` does not hold the turn.

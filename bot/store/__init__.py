@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from bot.ports import Clock
 from bot.store.approvals import SqlApprovals
 from bot.store.database import Database
-from bot.store.engine import Password, RunnerLock, open_engine, sqlite_path, upgrade
+from bot.store.engine import Password, RunnerLock, sqlite_path, upgrade
 from bot.store.feedback import SqlFeedback
 from bot.store.forgetting import SqlForgetting
 from bot.store.history import SqlHistory
@@ -85,14 +85,14 @@ async def open_store(url: str, clock: Clock, *, runner: bool, password: Password
     if path is not None and runner:
         lock = RunnerLock(path)
         lock.acquire()
-    engine = open_engine(url, password)
+    database = Database(url, clock, password)
     try:
-        await upgrade(engine)
+        await upgrade(database.engine)
     except BaseException:
-        await engine.dispose()
+        await database.close()
         if password is not None:
             await password.close()
         if lock is not None:
             lock.release()
         raise
-    return SqlStore(Database(engine, clock), lock, password)
+    return SqlStore(database, lock, password)

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.store.database import Database, Row
+from bot.store.database import OPEN, Database, Row
 from bot.store.tables import inbox, lanes, threads
 from bot.types import Accepted, Control, Ended, Entry, Interrupt, JsonObject
 
@@ -94,15 +94,15 @@ def _revoke(
     with_them = drop_joined(database, connection, heads, person)
     interrupted = connection.execute(
         sa.update(inbox)
-        .where(*older, sa.text("state IN ('running', 'queued')"))
+        .where(*older, OPEN)
         .values(interrupt=why, not_before=None)  # one that waits for its time, or for an approval, ends now
         .returning(inbox.c.id, inbox.c.joins, inbox.c.steps)
     )
     # a command that runs is interrupted too, but it is no answer that was stopped
-    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins or _asks(row.steps or {}))
+    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins or asks(row.steps or {}))
 
 
-def _asks(steps: JsonObject) -> bool:
+def asks(steps: JsonObject) -> bool:
     """Whether a command makes a run, as "retry" does: its own words it would have had at once."""
     return "run" in steps or "text:reply" not in steps
 
@@ -138,7 +138,8 @@ def reset_lane(
     mapping = _mapping(database, Control.START_OVER, lane.thread_id, undo_seconds) if undo_seconds else NO_THREAD
     notice = {"notice_at": database.now()} if told else {}
     connection.execute(sa.update(lanes).where(lanes.c.key == key).values(generation=raised, **mapping, **notice))
-    connection.execute(sa.update(inbox).where(inbox.c.id == turn, inbox.c.lane == key).values(generation=raised))
+    if turn is not None:
+        connection.execute(sa.update(inbox).where(inbox.c.id == turn, inbox.c.lane == key).values(generation=raised))
     if told and stopped is not None and (dropped or interrupted):
         effect = {"by_admin": True, "dropped": dropped, "interrupted": list(interrupted)}
         connection.execute(
@@ -164,7 +165,7 @@ def _last_open(connection: sa.Connection, lane: str, turn: int | None) -> Row | 
     query = (
         sa.select(inbox.c.id, inbox.c.channel, inbox.c.person, inbox.c.payload)
         .where(inbox.c.lane == lane, inbox.c.control.is_(None), inbox.c.payload.is_not(None))
-        .where(sa.text("state IN ('queued', 'running')"), inbox.c.id != (turn or 0))
+        .where(OPEN, inbox.c.id != (turn or 0))
         .order_by(inbox.c.id.desc())
         .limit(1)
     )

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import LostLease, OperatorError, ServiceUnavailable
 from bot.ports import Clock
 from bot.store.commit import GroupCommit, Operation, T
-from bot.store.engine import writing_engine
+from bot.store.engine import Password, open_engine, waiting_engine, writing_engine
 from bot.store.tables import SECONDS, inbox
-from bot.store.writers import KeptWriter, ThreadWriter
+from bot.store.writers import KeptWriter, ThreadWriter, Writer
 
 FOLDING_TRIES, FOLDING_PAUSE, FOLDING_WAIT = 10, 0.05, 100
 BUSY_WAIT = 10_000
@@ -30,18 +30,23 @@ FAULTS_OF_OURS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError)
 
 
 class Database:
-    """What the table modules work with. Failures to reach it are raised as `ServiceUnavailable`."""
+    """What the table modules work with. Failures to reach it are raised as `ServiceUnavailable`.
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
-        self.engine = engine
-        self.postgresql = engine.dialect.name == "postgresql"
+    Nothing is connected before it is used. `password` is asked for each new connection to PostgreSQL.
+    """
+
+    def __init__(self, url: str, clock: Clock, password: Password | None = None) -> None:
+        self.engine = open_engine(url, password)
+        self.postgresql = self.engine.dialect.name == "postgresql"
         # the clock is asked at each execution, so that statements may be built once
         self._now: sa.ColumnElement[float] = sa.bindparam("time_now", callable_=clock.now, type_=SECONDS)
-        self.writer = KeptWriter(engine) if self.postgresql else ThreadWriter(writing_engine(engine))
+        self.writer: Writer = (
+            KeptWriter(writing_engine(url, password)) if self.postgresql else ThreadWriter(waiting_engine(url))
+        )
         self._commit = GroupCommit(self.writer)
         # PostgreSQL shows each statement what is committed by then, in a transaction too: two round trips less without
         apart = {"isolation_level": "AUTOCOMMIT"} if self.postgresql else {"begin": "BEGIN"}
-        self._readers = engine.execution_options(**apart)
+        self._readers = self.engine.execution_options(**apart)
 
     def now(self) -> sa.ColumnElement[float]:
         """The time: the database's own where replicas share it, for their clocks differ; else this process's."""
@@ -49,29 +54,29 @@ class Database:
             return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), SECONDS)
         return self._now
 
+    def moment(self) -> sa.ColumnElement[float]:
+        """`now`, read once for a statement: only by such a time does PostgreSQL find rows in an index."""
+        return sa.select(self.now()).scalar_subquery() if self.postgresql else self._now
+
     async def write(self, operation: Operation[T]) -> T:
         """Run a write operation in a shared transaction."""
-        try:
+        with _reaching("did not take a write"):
             return await self._commit.write(operation)
-        except FAULTS_OF_OURS:
-            raise
-        except OperatorError as error:  # at the start it stops the bot; later it is an outage, and ends without us
-            raise ServiceUnavailable(str(error)) from None
-        except UNREACHABLE as error:
-            raise ServiceUnavailable(f"The database did not take a write ({type(error).__name__}).") from error
+
+    async def tidy(self, operation: Operation[T]) -> T:
+        """Run a write that goes through much of the past. On PostgreSQL no other write waits for it."""
+        if not self.postgresql:
+            return await self.write(operation)
+        with _reaching("did not take a write"):
+            async with self.engine.begin() as connection:
+                return await connection.run_sync(operation)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A connection for reading."""
-        try:
+        with _reaching("did not answer"):
             async with self._readers.connect() as connection:
                 yield connection
-        except FAULTS_OF_OURS:
-            raise
-        except OperatorError as error:
-            raise ServiceUnavailable(str(error)) from None
-        except UNREACHABLE as error:
-            raise ServiceUnavailable(f"The database did not answer ({type(error).__name__}).") from error
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that ignores a row whose key is there already."""
@@ -83,7 +88,7 @@ class Database:
         """Fold SQLite's log into its file and empty it: what was erased in the file still stands in the log."""
         if self.postgresql:
             return
-        try:
+        with _reaching("could not fold its log"):
             async with self.engine.execution_options(begin="").connect() as connection:
                 # it is no hurry: a short wait here, the long one is for writes
                 await connection.exec_driver_sql(f"PRAGMA busy_timeout={FOLDING_WAIT}")
@@ -93,8 +98,6 @@ class Database:
                         break
                     await asyncio.sleep(FOLDING_PAUSE)
                 await connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_WAIT}")
-        except UNREACHABLE as error:
-            raise ServiceUnavailable(f"The database could not fold its log ({type(error).__name__}).") from error
 
     async def close(self) -> None:
         """Finish the writes that were begun and close every connection."""
@@ -102,15 +105,32 @@ class Database:
         await self.engine.dispose()
 
 
+@contextmanager
+def _reaching(failed: str) -> Generator[None]:
+    try:
+        yield
+    except FAULTS_OF_OURS:
+        raise
+    except OperatorError as error:  # at the start it stops the bot; later it is an outage, and ends without us
+        raise ServiceUnavailable(str(error)) from None
+    except UNREACHABLE as error:
+        raise ServiceUnavailable(f"The database {failed} ({type(error).__name__}).") from error
+
+
 Row = Any
 """A row of a query; its columns are attributes."""
 
+QUEUED = sa.text("state = 'queued'")
 RUNNING = sa.text("state = 'running'")
+KEPT = sa.text("state = 'done' AND payload IS NOT NULL")
+"""Of what is over: its words are still here."""
+OPEN = sa.text("(state = 'queued' OR state = 'running')")
+"""Of a lane's rows. With IN, neither database looks into the small indexes of what is open, but at all there was."""
 
 BY_TURN: sa.ColumnElement[int] = sa.bindparam("by_turn", type_=sa.Integer)
 BY_OWNER: sa.ColumnElement[str] = sa.bindparam("by_owner", type_=sa.Text)
-HELD = sa.and_(inbox.c.id == BY_TURN, inbox.c.owner == BY_OWNER, RUNNING)
-"""Of a turn's row: the owner holds it."""
+HELD = sa.and_(inbox.c.id == BY_TURN, inbox.c.owner == BY_OWNER, inbox.c.state == "running")
+"""Of a turn's row: the owner holds it. The state is no literal: the row is found by its id, not among all that run."""
 
 _HOLD = sa.select(inbox.c.id).where(HELD).with_for_update()
 

@@ -59,7 +59,7 @@ class SqlFeedback:
         query = (
             sa.select(feedback, sa.func.coalesce(people.c.name, "").label("name"))
             .outerjoin(people, named)
-            .where(feedback.c.at >= self.database.now() - seconds)
+            .where(feedback.c.at >= self.database.moment() - seconds)
             .order_by(feedback.c.at.desc(), feedback.c.id.desc())
         )
         async with self.database.read() as connection:

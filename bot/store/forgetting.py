@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from bot.store import tool_files, tool_records
 from bot.store.controls import forget_lanes, reset_lane
-from bot.store.database import Database
+from bot.store.database import KEPT, OPEN, Database
 from bot.store.feedback import forget
 from bot.store.people import record, recorded
 from bot.store.tables import feedback, file_offers, inbox, lanes, people, threads, tool_audit
@@ -18,8 +18,6 @@ from bot.types import Act, Known, Thread
 
 AT_ONCE = 50
 """Lanes that are started over in one transaction."""
-
-OPEN = sa.text("state IN ('queued', 'running')")
 
 
 class SqlForgetting:
@@ -116,9 +114,7 @@ class SqlForgetting:
 
         def operation(connection: sa.Connection) -> None:
             connection.execute(
-                sa.update(inbox)
-                .where(inbox.c.lane.in_(keys), sa.text("state = 'done'"), inbox.c.id != (turn or 0))
-                .values(payload=None)
+                sa.update(inbox).where(inbox.c.lane.in_(keys), KEPT, inbox.c.id != (turn or 0)).values(payload=None)
             )
             whose = sa.select(lanes.c.channel, lanes.c.tenant, lanes.c.person).where(lanes.c.key.in_(keys))
             offered_to = sa.tuple_(file_offers.c.channel, file_offers.c.tenant, file_offers.c.person)
@@ -147,7 +143,7 @@ class SqlForgetting:
         """See `ForgettingStore.expire`."""
 
         def operation(connection: sa.Connection) -> int:
-            now = self._database.now()
+            now = self._database.moment()
             tool_records.expire(connection, now - seconds)
             connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
             forget(connection, feedback.c.at < now - seconds)
@@ -163,4 +159,4 @@ class SqlForgetting:
             connection.execute(sa.update(threads).where(threads.c.id.in_(ids)).values(forget_at=now))
             return len(ids)
 
-        return await self._database.write(operation)
+        return await self._database.tidy(operation)

@@ -14,8 +14,8 @@ from bot.errors import LostLease
 from bot.store.acceptance import Acceptance
 from bot.store.approvals import until
 from bot.store.codec import Unreadable, decode
-from bot.store.database import HELD, RUNNING, Database, Row
-from bot.store.statements import QUEUED, TurnStatements
+from bot.store.database import HELD, QUEUED, RUNNING, Database, Row
+from bot.store.statements import TurnStatements
 from bot.store.tables import SECONDS, inbox, lanes
 from bot.store.threads import thread_from
 from bot.types import (
@@ -207,11 +207,14 @@ class SqlInbox:
                 connection.execute(self._run.close_approvals, {"by_turn": turn})
             if ending.use is not None:
                 connection.execute(self._run.use, _used(ending.use))
+            its_lane = sa.update(lanes).where(
+                lanes.c.key == sa.select(inbox.c.lane).where(inbox.c.id == turn).scalar_subquery()
+            )
             for column, told in ((lanes.c.notice_at, ending.notice), (lanes.c.withdrawn_at, ending.withdrawn)):
                 if told is not None:
-                    mine = sa.select(inbox.c.lane).where(inbox.c.id == turn).scalar_subquery()
-                    still = sa.update(lanes).where(lanes.c.key == mine, column == told)
-                    connection.execute(still.values({column: None}))
+                    connection.execute(its_lane.where(column == told).values({column: None}))
+            if ending.ended is Ended.ANSWERED and ended.interrupt == Interrupt.STOP:  # it came too late
+                connection.execute(its_lane.values(withdrawn_at=None))
 
         await self._database.write(operation)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.store.database import Database
+from bot.store.database import OPEN, Database
 from bot.store.tables import inbox, lanes, threads
 from bot.store.threads import insert_thread, thread_from
 from bot.types import Lane, Thread
@@ -50,4 +50,4 @@ class SqlMoving:
 
 
 def _open_turns(lane: str) -> Any:
-    return sa.select(inbox.c.id).where(inbox.c.lane == lane, sa.text("state <> 'done'")).limit(1)
+    return sa.select(inbox.c.id).where(inbox.c.lane == lane, OPEN).limit(1)

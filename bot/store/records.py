@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from bot.store.codec import decode
 from bot.store.controls import drop_joined
-from bot.store.database import Database
+from bot.store.database import KEPT, QUEUED, RUNNING, Database
 from bot.store.tables import approvals, file_offers, inbox, lanes, tool_calls
 from bot.store.tool_files import sweep
 from bot.types import Control, Ended, JsonObject, Message
 
 UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
 
-
 _ASKED = [
     column for column in approvals.c if column.name not in {"id", "turn", "lane", "arguments", "digest", "nudged"}
 ]
 """What is shown of an approval; whoever knows its id and is the right person could decide it."""
+
+
+_CURRENT = sa.select(lanes.c.generation).where(lanes.c.key == inbox.c.lane).scalar_subquery()
+_BEGUN = inbox.alias("begun")
+_UNDER_WAY = sa.exists().where(
+    _BEGUN.c.lane == inbox.c.lane, sa.text("begun.state = 'queued'"), _BEGUN.c.started_at.is_not(None)
+)
+"""A turn of the same lane has been begun and waits: an earlier one would stand behind, with its run in the way."""
 
 
 class SqlRecords:
@@ -30,14 +38,13 @@ class SqlRecords:
 
     async def last_unanswered(self, lane: str, person: str) -> tuple[int, list[Message]] | None:
         """See `TurnRecords.last_unanswered`."""
-        kept = sa.text("state = 'done' AND payload IS NOT NULL")
         # in a shared thread their words may have joined somebody else's, and failed with them
         theirs = sa.select(sa.func.coalesce(inbox.c.joined_to, inbox.c.id)).where(
-            inbox.c.lane == lane, inbox.c.person == person, kept
+            inbox.c.lane == lane, inbox.c.person == person, KEPT
         )
         head = (
             sa.select(inbox.c.id)
-            .where(inbox.c.lane == lane, inbox.c.id.in_(theirs), kept, inbox.c.ended.in_(UNANSWERED))
+            .where(inbox.c.lane == lane, inbox.c.id.in_(theirs), KEPT, inbox.c.ended.in_(UNANSWERED))
             .where(inbox.c.control.is_(None), inbox.c.joins)  # a command is no question, "retry" itself least of all
             .order_by(inbox.c.id.desc())
             .limit(1)
@@ -48,7 +55,7 @@ class SqlRecords:
                 return None
             words = (
                 sa.select(inbox.c.payload)
-                .where(kept, sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn))
+                .where(inbox.c.lane == lane, KEPT, sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn))
                 .order_by(inbox.c.id)
             )
             return turn, [decode(payload) for payload in (await connection.execute(words)).scalars()]
@@ -57,11 +64,8 @@ class SqlRecords:
         """See `TurnRecords.forget_text`."""
 
         def operation(connection: sa.Connection) -> None:
-            connection.execute(
-                sa.update(inbox)
-                .where(sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn), sa.text("state = 'done'"))
-                .values(payload=None)
-            )
+            with_it = sa.or_(inbox.c.id == turn, inbox.c.joined_to == turn)
+            connection.execute(sa.update(inbox).where(_beside(turn), with_it, KEPT).values(payload=None))
 
         await self._database.write(operation)
 
@@ -93,8 +97,8 @@ class SqlRecords:
             inbox.c.attempts,
             inbox.c.accepted_at,
         )
-        open_now = sa.text("state IN ('queued', 'running')")
-        kept = sa.and_(sa.text("state = 'done' AND payload IS NOT NULL"), inbox.c.ended.in_(UNANSWERED))
+        open_now = inbox.c.id.in_(_open())
+        kept = sa.and_(KEPT, inbox.c.ended.in_(UNANSWERED))
         query = sa.select(*columns).where(sa.or_(open_now, kept)).order_by(inbox.c.id)
         async with self._database.read() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
@@ -103,26 +107,19 @@ class SqlRecords:
         """See `TurnRecords.again`."""
 
         def operation(connection: sa.Connection) -> bool:
-            current = sa.select(lanes.c.generation).where(lanes.c.key == inbox.c.lane).scalar_subquery()
-            kept = sa.text("state = 'done' AND payload IS NOT NULL")
-            begun = inbox.alias("begun")  # it would have to stand behind, and its run in the way
-            under_way = sa.exists().where(
-                begun.c.lane == inbox.c.lane, sa.text("begun.state = 'queued'"), begun.c.started_at.is_not(None)
-            )
             row = connection.execute(sa.select(inbox.c.steps, inbox.c.runs_before).where(inbox.c.id == turn)).first()
             if row is None:
                 return False
+            waits: dict[str, Any] = {"state": sa.literal_column("'queued'"), "generation": _CURRENT, "ended": None}
             put_back = connection.execute(
                 sa.update(inbox)
-                .where(inbox.c.id == turn, kept, inbox.c.ended.in_(UNANSWERED), ~under_way)
+                .where(inbox.c.id == turn, KEPT, inbox.c.ended.in_(UNANSWERED), ~_UNDER_WAY)
                 .values(
+                    **waits,
                     runs_before=max([row.runs_before, *_runs(row.steps or {})]),
-                    state=sa.literal_column("'queued'"),
-                    generation=current,
                     steps=None,
                     attempts=0,
                     interrupt=None,
-                    ended=None,
                     error=None,
                     not_before=None,
                     finished_at=None,
@@ -131,11 +128,8 @@ class SqlRecords:
             )
             if not put_back.rowcount:
                 return False
-            connection.execute(
-                sa.update(inbox)
-                .where(inbox.c.joined_to == turn, kept)
-                .values(state=sa.literal_column("'queued'"), joined_to=None, ended=None, generation=current)
-            )
+            with_it = sa.update(inbox).where(_beside(turn), inbox.c.joined_to == turn, KEPT)
+            connection.execute(with_it.values(**waits, joined_to=None))
             for made in (tool_calls, approvals):
                 connection.execute(sa.delete(made).where(made.c.turn == turn))
             return True
@@ -148,7 +142,7 @@ class SqlRecords:
         def operation(connection: sa.Connection) -> bool:
             ours = sa.or_(inbox.c.control.is_(None), inbox.c.control == Control.SAY)
             waits = sa.and_(sa.text("state = 'queued'"), ours, inbox.c.steps.is_(None))
-            kept = sa.and_(sa.text("state = 'done' AND payload IS NOT NULL"), inbox.c.ended.in_(UNANSWERED))
+            kept = sa.and_(KEPT, inbox.c.ended.in_(UNANSWERED))
             dropped = connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.id == turn, sa.or_(waits, kept))
@@ -160,7 +154,7 @@ class SqlRecords:
                 )
             )
             connection.execute(
-                sa.update(inbox).where(inbox.c.joined_to == turn, sa.text("state = 'done'")).values(payload=None)
+                sa.update(inbox).where(_beside(turn), inbox.c.joined_to == turn, KEPT).values(payload=None)
             )
             if dropped.rowcount:
                 drop_joined(self._database, connection, [turn], None)
@@ -172,7 +166,7 @@ class SqlRecords:
         """See `TurnRecords.unfinished`."""
         async with self._database.read() as connection:
             counted = await connection.scalar(
-                sa.select(sa.func.count()).select_from(inbox).where(sa.text("state IN ('queued', 'running')"))
+                sa.select(sa.func.count()).select_from(inbox).where(inbox.c.id.in_(_open()))
             )
         return counted or 0
 
@@ -191,11 +185,11 @@ class SqlRecords:
         """See `TurnRecords.sweep`."""
 
         def operation(connection: sa.Connection) -> int:
-            now = self._database.now()
+            now = self._database.moment()
             connection.execute(
                 sa.update(inbox)
                 .where(
-                    sa.text("state = 'done' AND payload IS NOT NULL"),
+                    KEPT,
                     inbox.c.finished_at < now - texts_older_than,
                 )
                 .values(payload=None)
@@ -208,7 +202,7 @@ class SqlRecords:
             gone = connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))
             return gone.rowcount
 
-        return await self._database.write(operation)
+        return await self._database.tidy(operation)
 
     async def describe(self, turn: int) -> JsonObject | None:
         """See `TurnRecords.describe`."""
@@ -229,6 +223,17 @@ class SqlRecords:
         steps: JsonObject = described["steps"] or {}
         described["steps"] = {name: value for name, value in steps.items() if not name.startswith("text:")}
         return described
+
+
+def _beside(turn: int) -> sa.ColumnElement[bool]:
+    """What is of the turn's lane: what joined it is found by that, and not among all that is over."""
+    its = inbox.alias("its")
+    return inbox.c.lane == sa.select(its.c.lane).where(its.c.id == turn).scalar_subquery()
+
+
+def _open() -> sa.CompoundSelect[tuple[int]]:
+    """The ids of what is open, in whichever lane."""
+    return sa.union_all(*(sa.select(inbox.c.id).where(state) for state in (QUEUED, RUNNING)))
 
 
 def _runs(steps: JsonObject) -> Iterator[int]:

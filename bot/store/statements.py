@@ -9,11 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.store.database import BY_OWNER, BY_TURN, HELD, RUNNING, Database
+from bot.store.database import BY_OWNER, BY_TURN, HELD, QUEUED, RUNNING, Database
 from bot.store.tables import approvals, inbox, lanes, threads, tool_calls
 from bot.types import Ended
 
-QUEUED = sa.text("state = 'queued'")
 JOINED = sa.text("state = 'joined'")
 MOST_JOINED = 20
 
@@ -131,7 +130,7 @@ def _finish(now: sa.ColumnElement[float], keep_text: bool) -> Any:
         sa.update(inbox)
         .where(HELD)
         .values(**_done(now, keep_text), ended=ended, error=error, steps=_STEPS)
-        .returning(has_joined.label("has_joined"), has_called.label("has_called"))
+        .returning(has_joined.label("has_joined"), has_called.label("has_called"), inbox.c.interrupt)
     )
 
 

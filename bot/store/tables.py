@@ -172,8 +172,7 @@ inbox = sa.Table(
     ),
     sa.Index(
         "inbox_kept",
-        "lane",
-        "id",
+        "finished_at",
         sqlite_where=sa.text("state = 'done' AND payload IS NOT NULL"),
         postgresql_where=sa.text("state = 'done' AND payload IS NOT NULL"),
     ),

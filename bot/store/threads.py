@@ -60,8 +60,8 @@ def insert_thread(connection: sa.Connection, thread: Thread, now: sa.ColumnEleme
     )
     opened = thread_from(inserted.one())
     connection.execute(sa.update(lanes).where(lanes.c.key == thread.lane).values(thread_id=opened.id))
-    # what it said was carried; the old thread at the service keeps the words themselves
-    connection.execute(sa.update(threads).where(threads.c.id == thread.previous_id).values(summary=None))
+    if thread.previous_id is not None:  # what it said was carried; the thread at the service keeps the words themselves
+        connection.execute(sa.update(threads).where(threads.c.id == thread.previous_id).values(summary=None))
     return opened
 
 

@@ -123,7 +123,7 @@ class SqlToolAudit:
         return sorted(found, key=lambda one: (-one.count, one.tool, one.error))
 
     def _within(self, seconds: float, tool: str | None) -> list[sa.ColumnElement[bool]]:
-        since = tool_audit.c.at >= self._database.now() - seconds
+        since = tool_audit.c.at >= self._database.moment() - seconds
         return [since] if tool is None else [since, tool_audit.c.tool == tool]
 
 

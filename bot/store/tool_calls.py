@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.store.database import BY_TURN, Database, must_hold
-from bot.store.tables import tool_calls
+from bot.store.tables import inbox, tool_calls
 from bot.store.tool_audit import AuditStatements
 from bot.store.tool_files import keep
-from bot.types import ToolOutput, ToolRow
+from bot.types import Ended, ToolOutput, ToolRow
 
 
 class SqlToolCalls:
@@ -120,3 +120,14 @@ class SqlToolCalls:
                 )
                 for row in await connection.execute(self._rows, {"by_turn": turn})
             ]
+
+    async def withdrawn(self, lane: str) -> list[str]:
+        """See `ToolCallStore.withdrawn`."""
+        over = sa.select(inbox.c.id).where(inbox.c.lane == lane, sa.text("inbox.state = 'done'"))
+        last = over.where(inbox.c.ended == Ended.ANSWERED).order_by(inbox.c.id.desc()).limit(1)
+        since = sa.func.coalesce(last.scalar_subquery(), 0)
+        stopped = over.where(inbox.c.ended == Ended.STOPPED, inbox.c.id > since)
+        acted = sa.select(tool_calls.c.name).where(tool_calls.c.turn.in_(stopped), tool_calls.c.once)
+        query = acted.where(tool_calls.c.state.in_(("done", "unknown"))).order_by(tool_calls.c.id)
+        async with self._database.read() as connection:
+            return list(dict.fromkeys(await connection.scalars(query)))

@@ -70,5 +70,6 @@ def sweep(connection: sa.Connection, now: sa.ColumnElement[float]) -> None:
 
 def forget(connection: sa.Connection, lanes: Sequence[str]) -> None:
     """Let go of those that turns of these lanes made."""
-    turns = sa.select(inbox.c.id).where(inbox.c.lane.in_(lanes))
-    connection.execute(sa.delete(tool_files).where(tool_files.c.turn.in_(turns)))
+    # by each file's turn, for files are few: there may be a million turns
+    its_lane = sa.select(inbox.c.lane).where(inbox.c.id == tool_files.c.turn).scalar_subquery()
+    connection.execute(sa.delete(tool_files).where(its_lane.in_(lanes)))

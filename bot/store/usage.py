@@ -89,7 +89,7 @@ class SqlUsage:
     def _ended_within(self, seconds: float) -> sa.ColumnElement[bool]:
         """Turns, not the messages that became part of one, nor those that were dropped before they were one."""
         return sa.and_(
-            inbox.c.finished_at >= self.database.now() - seconds,
+            inbox.c.finished_at >= self.database.moment() - seconds,
             inbox.c.ended.not_in((Ended.MERGED, Ended.DROPPED)),
         )
 

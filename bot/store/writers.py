@@ -56,7 +56,7 @@ class KeptWriter:
     """PostgreSQL: one connection is kept, neither asked before a transaction if it is there nor reset behind it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._kept: AsyncConnection | None = None
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
@@ -72,14 +72,24 @@ class KeptWriter:
     async def _worked(self, work: Callable[[sa.Connection], T]) -> tuple[AsyncConnection, T]:
         """The work done and not yet committed."""
         kept = self._kept is not None
-        self._kept = connection = self._kept or await self._engine.connect()
+        self._kept = connection = self._kept or await self.engine.connect()
         try:
             return connection, await connection.run_sync(work)
         except BaseException as error:
-            await self.close()
-            if not (kept and _broken(error)):
+            broken = _broken(error)
+            await (self._undo(connection) if isinstance(error, Exception) and not broken else self.close())
+            if not (kept and broken):
                 raise
         return await self._worked(work)  # it had broken while it lay idle: nothing is committed, a new one may do
+
+    async def _undo(self, connection: AsyncConnection) -> None:
+        """A statement was refused; the connection, and what it has planned, is as good as before."""
+        try:
+            await connection.rollback()
+        except BaseException as error:
+            await self.close()
+            if not isinstance(error, (exc.DBAPIError, OSError)):
+                raise
 
     async def close(self) -> None:
         """See `Writer.close`."""

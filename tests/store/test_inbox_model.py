@@ -21,7 +21,6 @@ from bot.errors import Interrupted, LostLease
 from bot.store import SqlStore, open_store
 from bot.store.acceptance import Acceptance
 from bot.store.database import Database
-from bot.store.engine import open_engine
 from bot.store.tables import audit, inbox, lanes, people, threads, tool_calls
 from bot.store.writers import ThreadWriter
 from bot.threads import thread_key
@@ -513,7 +512,7 @@ async def be_hasty(databases: list[Database]) -> None:
 def opened(url: str) -> Generator[Bench]:
     with asyncio.Runner() as runner:
         stores = [runner.run(open_store(url, SystemClock(), runner=first)) for first in (True, False)]
-        database = Database(open_engine(url), SystemClock())
+        database = Database(url, SystemClock())
         if not database.postgresql:
             runner.run(be_hasty([store._database for store in stores] + [database]))
         try:
