@@ -13,7 +13,7 @@ from bot.store.approvals import decide, nudge, waits_in
 from bot.store.codec import encode, message_digest, message_key
 from bot.store.controls import apply
 from bot.store.database import Database, Row
-from bot.store.people import SEEN, met, moved
+from bot.store.people import SEEN, Meeting, moved
 from bot.store.tables import inbox, lanes, people
 from bot.types import (
     MOST_WAITING,
@@ -39,6 +39,7 @@ class Acceptance:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert = _insert(database)
+        self._meeting = Meeting(database)
         self._earlier = sa.select(inbox.c.id).where(
             # a message without a digest is like no other: NULL equals nothing
             sa.or_(inbox.c.key == _its("key"), inbox.c.digest == _its("digest"))
@@ -146,7 +147,7 @@ class Acceptance:
     def _meet(self, connection: sa.Connection, message: Message, lately: str | None, address: Any) -> None:
         """Keep the person's row up to date; `lately` is its name, if it says that they spoke in this hour."""
         if lately is None or lately != (storable(message.person.name) or lately) or moved(message, address):
-            met(self._database, connection, message)
+            self._meeting.met(connection, message)
 
     def _refuse(self, connection: sa.Connection, message: Message, turn: int, *, told: bool) -> None:
         """Beyond so many waiting messages of a person, one says so in their place; what comes behind it is covered."""

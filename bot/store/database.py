@@ -80,9 +80,11 @@ class Database:
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that ignores a row whose key is there already."""
-        if self.postgresql:
-            return postgresql.insert(table).on_conflict_do_nothing()
-        return sqlite.insert(table).on_conflict_do_nothing()
+        return self.inserting(table).on_conflict_do_nothing()
+
+    def inserting(self, table: sa.Table) -> Any:
+        """An INSERT that may say what to do with a row whose key is there already."""
+        return (postgresql if self.postgresql else sqlite).insert(table)
 
     async def fold(self) -> None:
         """Fold SQLite's log into its file and empty it: what was erased in the file still stands in the log."""

@@ -15,28 +15,46 @@ SEEN = 3600.0
 """Seconds to which it is known when a person last spoke: not every message is a write."""
 
 
-def met(database: Database, connection: sa.Connection, message: Message) -> None:
-    """Keep the person's row up to date; writes only what changed."""
-    place, person = message.conversation, message.person
-    name = storable(person.name)
-    key = [people.c.channel == place.channel, people.c.tenant == place.tenant, people.c.id == person.id]
-    now = database.now()
-    known = sa.select(people.c.name, people.c.address, (people.c.seen_at > now - SEEN).label("lately")).where(*key)
-    row = connection.execute(known).first()
-    if row is not None and row.lately and row.name == (name or row.name) and not moved(message, row.address):
-        return
-    values: dict[str, Any] = {"name": name, "folded": name.casefold(), "seen_at": now}
-    seen: dict[str, Any] = {"seen_at": now}
-    if place.kind is ConversationKind.PERSONAL:
-        seen["address"] = values["address"] = lasting(message)
-    if row is None:
-        values |= {"channel": place.channel, "tenant": place.tenant, "id": person.id}
-        connection.execute(database.insert(people).values(**values))
-    else:
-        changed = values if name else seen
-        if name and name != row.name:
-            changed["asked_at"] = None  # the e-mail address may be another too
-        connection.execute(sa.update(people).where(*key).values(**changed))
+class Meeting:
+    """Keeps a person's row up to date with what they say: made, or changed, by one statement that is built once."""
+
+    def __init__(self, database: Database) -> None:
+        self._statements = {
+            (named, personal): _meeting(database, named=named, personal=personal)
+            for named in (True, False)
+            for personal in (True, False)
+        }
+
+    def met(self, connection: sa.Connection, message: Message) -> None:
+        """Write it. One without a name leaves the name that is known; only a personal chat says where they are."""
+        place, person = message.conversation, message.person
+        name, personal = storable(person.name), place.kind is ConversationKind.PERSONAL
+        whose = {"its_channel": place.channel, "its_tenant": place.tenant, "its_person": person.id}
+        told = {"its_name": name, "its_folded": name.casefold()}
+        where = {"its_address": lasting(message)} if personal else {}
+        connection.execute(self._statements[bool(name), personal], whose | told | where)
+
+
+def _meeting(database: Database, *, named: bool, personal: bool) -> Any:
+    values: dict[str, Any] = {
+        "channel": sa.bindparam("its_channel", type_=sa.Text),
+        "tenant": sa.bindparam("its_tenant", type_=sa.Text),
+        "id": sa.bindparam("its_person", type_=sa.Text),
+        "name": sa.bindparam("its_name", type_=sa.Text),
+        "folded": sa.bindparam("its_folded", type_=sa.Text),
+        "seen_at": database.now(),
+    }
+    if personal:
+        values["address"] = sa.bindparam("its_address", type_=people.c.address.type)
+    insert = database.inserting(people).values(**values)
+    changed = {"seen_at": insert.excluded.seen_at}
+    if personal:
+        changed["address"] = insert.excluded.address
+    if named:
+        changed |= {"name": insert.excluded.name, "folded": insert.excluded.folded}
+        # under another name the e-mail address may be another too
+        changed["asked_at"] = sa.case((people.c.name == insert.excluded.name, people.c.asked_at))
+    return insert.on_conflict_do_update(index_elements=[people.c.channel, people.c.tenant, people.c.id], set_=changed)
 
 
 def lasting(message: Message) -> JsonObject:
