@@ -121,10 +121,10 @@ async def test_a_question_is_put_to_the_person_and_no_is_told(tmp_path: Path):
 
 async def test_the_time_of_asking_is_not_the_tool_s(tmp_path: Path):
     async def ask(words: str) -> bool:
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.3)
         return True
 
-    async with boxed(plain(tmp_path, "timeout = 0.3")) as (toolbox, _):
+    async with boxed(plain(tmp_path, "timeout = 1.0")) as (toolbox, _):
         output = await toolbox.call(call("plain_asks"), replace(CALLER, ask=ask))
     assert (output.output, output.error) == ("deleted: accept", None)
 

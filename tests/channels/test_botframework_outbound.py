@@ -303,7 +303,7 @@ async def test_what_was_taken_is_delivered_though_the_id_is_lost(rig: Rig, addre
 
 
 async def test_a_connector_that_hangs_may_have_shown_it(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connector, "SEND_TIMEOUT", 0.1)
+    monkeypatch.setattr(connector, "SEND_TIMEOUT", 0.5)
     rig = await make_rig()
     address = await rig.address(message(rig.url))
     released = asyncio.Event()

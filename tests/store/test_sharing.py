@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import event
 
 from bot.clock import SystemClock
+from bot.events import TurnEnded
 from bot.inbox import Inbox, InboxLimits
 from bot.lease import Turn
 from bot.store import SqlStore, open_store
@@ -45,17 +46,18 @@ def transactions(store: SqlStore) -> list[list[str]]:
 
 async def test_a_message_and_its_claim_share_a_commit_and_each_later_write_is_one_statement(tmp_path: Path):
     store = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'bot.db'}", SystemClock(), runner=True)
-    inbox = Inbox(store, SystemClock(), lambda _: None, "a", InboxLimits())
+    over = asyncio.Event()
+    inbox = Inbox(store, SystemClock(), lambda e: over.set() if isinstance(e, TurnEnded) else None, "a", InboxLimits())
     await inbox.start(Once())
     try:
         lane = thread_key(message("x").conversation, ADA, "person")
         await inbox.accept(Entry(message("the first, which makes the lane"), lane))
+        await asyncio.wait_for(over.wait(), 10)
+        over.clear()
         await asyncio.sleep(0.5)  # until the inbox has seen that nothing is left to do
-        await inbox.idle()
         told = transactions(store)
         await inbox.accept(Entry(message("hello"), lane))
-        await asyncio.sleep(0.1)
-        await inbox.idle()
+        await asyncio.wait_for(over.wait(), 10)
     finally:
         await inbox.stop(1.0)
         await store.close()
