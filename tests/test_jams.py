@@ -45,7 +45,7 @@ async def test_a_control_said_while_the_question_is_put(tmp_path: Path, word: st
     async with open_world(tmp_path, agent=ordering(), toolbox=toolbox(), channel=channel) as world:
         channel.world, channel.words = world, word
         await world.say("order it")
-        await world.answers(2, timeout=4)
+        await world.answers(2)
 
 
 async def test_two_forget_me_now(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ async def test_two_forget_me_now(tmp_path: Path) -> None:
         await world.ask("one")
         await world.ask("two", conversation=group())
         await asyncio.gather(world.say("forget me now"), world.say("forget me now", conversation=group()))
-        await world.answers(4, timeout=4)
+        await world.answers(4)
 
 
 async def test_inbox_retry_of_what_waits(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_the_newest_question_is_decided(tmp_path: Path) -> None:
         await world.bot.inbox.idle()
         assert "may I use" in world.channel.texts[1]
         await world.say("approve")
-        await world.answers(3, timeout=4, ended=False)
+        await world.answers(3, ended=False)
     assert len(done) == 1
 
 
@@ -144,7 +144,7 @@ async def test_a_control_that_does_nothing_while_a_question_waits(tmp_path: Path
     async with open_world(tmp_path, agent=ordering(), toolbox=toolbox(), **options) as world:
         await asked(world, **who)
         await world.say("stop" if shared else "undo", **({**who, "person": GRACE} if shared else {}))
-        await world.answers(2, timeout=3, ended=False)
+        await world.answers(2, ended=False)
         assert "still waiting" in world.channel.texts[1]
 
 
@@ -177,7 +177,7 @@ async def test_admin_reset_during_a_retry(tmp_path: Path) -> None:
             while len(agent.runs) < 2:
                 await asyncio.sleep(0.001)
         await world.say("start over for Ada", person=GRACE)
-        await world.answers(3, timeout=4)
+        await world.answers(3)
 
 
 async def test_restored_after_a_stop_that_came_too_late(tmp_path: Path) -> None:
@@ -361,6 +361,6 @@ async def test_a_word_about_a_turn_for_which_an_operator_must_mend_something(
         await world.say("question")
         await world.answers(1, ended=False)
         await world.say(word)
-        await world.answers(2, timeout=4)
+        await world.answers(2)
         agent.before = {}
         assert await world.ask("another") == "answer to another"

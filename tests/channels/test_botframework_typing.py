@@ -37,7 +37,7 @@ async def test_at_once_and_every_three_seconds(rig: Rig, address: JsonObject) ->
 async def test_it_delays_nothing(rig: Rig, address: JsonObject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing_signal, "LAST_WORD", 0.01)
     rig.connector.faults.append(hold(released := asyncio.Event()))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         async with rig.teams.working(address):
             await rig.connector.wait_for(1)  # it hangs
             await rig.teams.send(address, Part("answer"))

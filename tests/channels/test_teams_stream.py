@@ -588,7 +588,7 @@ async def test_a_slow_beginning_delays_nothing_and_is_taken_away(
 ) -> None:
     monkeypatch.setattr(teams_stream, "PATIENCE", 0.0)
     released = asyncio.Event()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         async with rig.teams.working(address) as show:
             assert show is not None
             await typing(rig)
@@ -608,7 +608,7 @@ async def test_a_slow_beginning_delays_nothing_and_is_taken_away(
 
 async def test_a_slow_part_delays_nothing(rig: Rig, address: JsonObject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teams_stream, "PATIENCE", 0.01)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         async with streaming(rig, address) as show:
             rig.connector.faults.append(hold(released := asyncio.Event()))
             show("words")
