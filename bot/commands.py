@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.forgetting import Forgetting
@@ -11,7 +11,7 @@ from bot.lease import Turn
 from bot.ports import Store, Toolbox
 from bot.roles import Roles
 from bot.texts import Texts
-from bot.types import Command, Control, Ended
+from bot.types import Command, Control, Ended, Thread
 
 WORDS: dict[str, Command | Control] = {
     "start over": Control.START_OVER,
@@ -62,6 +62,7 @@ class Commands:
     toolbox: Toolbox
     texts: Texts
     backend: str
+    here: Callable[[Thread], bool]
     forgetting: Forgetting
     problems: Sequence[str] = ()
     roles: Roles = field(default_factory=Roles)
@@ -87,6 +88,7 @@ class Commands:
             messages=thread.messages if thread else 0,
             waiting=waiting,
             backend=self.backend,
+            moves=thread is not None and not self.here(thread),
         )
 
     async def confirm(self, turn: Turn) -> str:

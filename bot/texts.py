@@ -331,6 +331,7 @@ class Texts:
         messages: int,
         waiting: int,
         backend: str,
+        moves: bool = False,
     ) -> str:
         if thread is None or opened_at is None:
             return f"No thread yet: your next message opens one. Agent: {backend}."
@@ -338,7 +339,7 @@ class Texts:
         lines = [
             f"Thread {thread}, {plural(messages, 'message')}, since {since}.",
             f"{plural(waiting, 'message')} waiting behind this one." if waiting else "Nothing is running.",
-            f"Agent: {backend}.",
+            f"Agent: {backend}." + (" Your next message takes our conversation there." if moves else ""),
         ]
         return "\n\n".join(lines)
 

@@ -79,8 +79,10 @@ async def test_a_changed_setting_is_a_rollover(tmp_path: Path, services: Service
     async with opened(tmp_path, services, old) as world:
         await world.ask("remember my code is 2208")
     async with opened(tmp_path, services, new) as world:
+        assert f"Agent: {new}. Your next message takes our conversation there." in await world.ask("status")
         said = await world.ask("what is my code?")
         assert "2208" in said
+        assert (await world.ask("status")).endswith(f"Agent: {new}.")
         assert world.of(ThreadOpened)[0].reason is ThreadReason.MOVED
         assert "2208" in await world.ask("what is my code?")
 
