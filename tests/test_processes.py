@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import LOG, command, served
+from tests.processes import LOG, command, environment, served
 
 ROOT = Path(__file__).parent.parent
 
@@ -117,6 +118,26 @@ async def test_chat_answers_what_is_piped_into_it(tmp_path: Path):
         port = bot.address.rsplit(":", 1)[1]
         code, out, err = await command(tmp_path, "chat", given="what is my code?\n", PORT=port)
         assert (code, "2208" in out) == (0, True), err
+
+
+async def test_ctrl_c_leaves_the_chat_as_exit_does(tmp_path: Path):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "chat"),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"calculate 25 * 47\n")
+    async with asyncio.timeout(60):
+        while b"1175" not in await process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert (process.returncode, b"Traceback" in out + err) == (0, False), err
 
 
 async def test_a_mistake_in_chat_is_an_exit_code(tmp_path: Path):

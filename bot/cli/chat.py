@@ -21,7 +21,7 @@ def chat(
 ) -> None:
     """Talk to the bot in this terminal; joins a running one, or starts one."""
     telemetry.configure(level=logging.ERROR)
-    run(_chat(person))
+    run(_chat(person), interrupted=0)  # Ctrl-C leaves it, as "exit" does
 
 
 async def _chat(person: str) -> None:

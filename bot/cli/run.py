@@ -25,8 +25,8 @@ class Unusable(Exception):
     """Something the person at the keyboard can mend; told in plain words, without a trace."""
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a command; what an operator can mend ends in its words and exit code 2."""
+def run(work: Coroutine[Any, Any, None], *, interrupted: int = 130) -> None:
+    """Run a command; what an operator can mend ends in its words and exit code 2, Ctrl-C in the code `interrupted`."""
     if not logging.getLogger("threadkeeper").isEnabledFor(logging.INFO):
         logging.getLogger("azure").setLevel(logging.ERROR)  # it says in a page what our own words say in two lines
     try:
@@ -43,4 +43,4 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupted) from None
