@@ -129,6 +129,8 @@ class Admin:
             if last.detail["conversations"] != number:
                 return self.texts.confirm_wrong(last.detail["conversations"])
             done = await self.store.people.record(self._act(EVERYONE, "everyone", turn, conversations=number))
-        while await self.store.forgetting.reset_some(done, self.undo_seconds):
+        after: str | None = ""
+        while after is not None:
+            after = await self.store.forgetting.reset_some(done, self.undo_seconds, after)
             turn.check()
         return self.texts.reset_everyone()

@@ -98,10 +98,9 @@ class Commands:
         ended = await self.store.records.ended(interrupted)
         stopped = [number for number in interrupted if ended.get(number) is Ended.STOPPED]
         if turn.control is Control.STOP:
-            effects = [name for number in stopped for name in await self._effects(number)]
-            return self.texts.stopped(bool(stopped), dropped, effects)
+            return await self._stopped(stopped, dropped)
         if turn.control is Control.DELETE:  # an answer that was given before it could be stopped stands for itself
-            return self.texts.stopped(True, 0, await self._effects(stopped[0])) if stopped else ""
+            return await self._stopped(stopped, 0) if stopped else ""
         if turn.control is Control.UNDO and turn.effect.get("nothing"):
             return self.texts.nothing_to_undo()
         if turn.control is Control.FORGET:
@@ -111,9 +110,12 @@ class Commands:
         done = self.texts.undone() if turn.control is Control.UNDO else self.texts.started_over()
         return "\n\n".join(filter(None, [self.texts.interrupted(bool(stopped), dropped), done]))
 
-    async def _effects(self, turn: int) -> list[str]:
-        """The tools of a stopped turn that have had their effect."""
-        return [row.name for row in await self.store.tool_calls.rows(turn) if row.once and row.state == "done"]
+    async def _stopped(self, turns: Sequence[int], dropped: int) -> str:
+        """What was stopped, and which tools had acted by then, or may have: one that was cut off."""
+        calls = [row for turn in turns for row in await self.store.tool_calls.rows(turn) if row.may_have_acted]
+        done = [row.name for row in calls if row.state == "done"]
+        unknown = [row.name for row in calls if row.state != "done"]
+        return self.texts.stopped(bool(turns), dropped, done, unknown)
 
 
 def _first_sentence(description: str) -> str:

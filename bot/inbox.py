@@ -34,6 +34,8 @@ from bot.types import (
 
 log = logging.getLogger("threadkeeper.inbox")
 
+MINUTE, HOUR = 60.0, 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class InboxLimits:
@@ -245,9 +247,10 @@ class Inbox:
         while True:
             try:
                 await self._store.records.sweep(self._limits.keep_rows, self._limits.keep_texts)
+                await asyncio.sleep(HOUR)
             except ServiceUnavailable as error:
                 log.warning("old rows cannot be swept: %s", error)
-            await asyncio.sleep(3600)
+                await asyncio.sleep(MINUTE)
 
     async def _forgetting(self) -> None:
         """A little after turns have ended, once for all of them: the words they forgot go from the log too."""

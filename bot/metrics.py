@@ -34,6 +34,7 @@ from bot.events import (
     WordsTaken,
 )
 from bot.ports import Toolbox
+from bot.types import NOT_AGREED, NOT_MADE
 
 Waiting = Callable[[], Awaitable[Mapping[str, tuple[int, float]]]]
 """For each channel in which messages wait: how many, and the age of the oldest in seconds."""
@@ -56,8 +57,7 @@ RUN_STATES = frozenset(
         "unreachable",
     }
 )
-_NOT_CALLED = frozenset({"bad_arguments", "busy", "limited", "not_allowed", "not_set_up", "unknown_tool"})
-TOOL_ERRORS = _NOT_CALLED | {"changed", "declined", "expired", "failed", "not_json", "timeout", "unknown"}
+TOOL_ERRORS = NOT_MADE | NOT_AGREED | {"failed", "not_json", "timeout", "unknown"}
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800)
 STORE_TIMEOUT = 5.0
 """Below the 10 s after which Prometheus gives a scrape up."""

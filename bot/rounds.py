@@ -9,6 +9,7 @@ from functools import partial
 
 from bot.approvals import Approvals
 from bot.callers import Callers
+from bot.errors import Interrupted
 from bot.events import Emit, ToolEnded, ToolStarted
 from bot.lease import Turn
 from bot.ports import Clock, Toolbox, ToolCallStore
@@ -90,7 +91,7 @@ class Rounds:
         """The outputs of calls that need nobody's agreement (any more); an earlier life began those `known`."""
         if not calls:
             return {}
-        turn.check()  # what has an effect is not cut off once it is begun
+        await self._not_too_late(turn, [call for call in calls if call.id not in known])
         tasks = {
             call.id: asyncio.ensure_future(self._output(turn, call, rows[call.id], repeated=call.id in known))
             for call in calls
@@ -100,6 +101,19 @@ class Rounds:
         finally:
             await _settle(tasks, {call for call, row in rows.items() if row.once})
         return {call: task.result() for call, task in tasks.items()}
+
+    async def _not_too_late(self, turn: Turn, fresh: Sequence[ToolCall]) -> None:
+        """Raise what ends the turn: what has an effect is not cut off once it is begun, so it is not begun.
+
+        That calls which nobody began were not made is said by their rows, which are there already.
+        """
+        try:
+            turn.check()
+        except Interrupted:
+            unmade = [ToolOutput(call.id, self.texts.tool_not_begun(call.name), "stopped") for call in fresh]
+            if unmade:
+                await self.store.ended(turn.id, turn.owner, unmade)
+            raise
 
     async def _asked(self, turn: Turn, call: ToolCall, row: ToolRow) -> dict[str, ToolOutput]:
         """The output of a call that a person is asked about first."""

@@ -267,7 +267,7 @@ class Texts:
     def nothing_to_undo(self) -> str:
         return "There is nothing to undo: **undo** takes back a **start over** of the last 10 minutes."
 
-    def stopped(self, stopped: bool, dropped: int, effects: Sequence[str]) -> str:
+    def stopped(self, stopped: bool, dropped: int, effects: Sequence[str], unknown: Sequence[str]) -> str:
         if not stopped and not dropped:
             return "Nothing is running."
         words = ["Stopped."]
@@ -275,6 +275,8 @@ class Texts:
             words.append(f"{plural(dropped, 'waiting message')} dropped.")
         if effects:
             words.append(f"Already done: {', '.join(effects)}.")
+        if unknown:
+            words.append(self.effect_unknown(unknown))
         return " ".join(words)
 
     def apology(self, reference: str) -> str:
@@ -370,6 +372,10 @@ class Texts:
             lines.append("")
             lines += [f"Not loaded: {problem}" for problem in problems]
         return "\n".join(lines)
+
+    def tool_not_begun(self, tool: str) -> str:
+        """To the agent, should it ever read it: its run is ended."""
+        return f"{tool} was not called: the person stopped this before."
 
     def tool_effect_unknown(self, tool: str, reference: str) -> str:
         """To the agent."""

@@ -244,24 +244,6 @@ async def test_nothing_of_an_older_generation_is_said(tmp_path: Path):
         assert agent.cancelled == ["r1"]
 
 
-@pytest.mark.invariant("I8")
-async def test_stop_names_the_effects_that_were_had_and_the_agent_is_told_of_them(tmp_path: Path):
-    toolbox = FakeToolbox()
-    toolbox.add("order", lambda *_: "ordered", once=True)
-    agent = ScriptedAgent([[["order"], *[WORKING] * 10_000]])
-    async with open_world(tmp_path, agent=agent, toolbox=toolbox, runs=RunLimits(deadline=1e9)) as world:
-        await world.say("question")
-        await _blocked(world, agent)
-        async with asyncio.timeout(5):
-            while not agent.runs[0].outputs:
-                await asyncio.sleep(0.001)
-        await world.say("stop")
-        assert await world.answers(1) == ["Stopped. Already done: order."]
-        await world.ask("another")
-        await world.ask("and one more")
-        assert [run.ask.note for run in agent.runs] == [None, Texts().withdrawn(["order"]), None]
-
-
 async def test_tokens_and_states_are_told_as_events(tmp_path: Path):
     async with open_world(tmp_path, agent=ScriptedAgent([["done"]])) as world:
         await world.ask("question")

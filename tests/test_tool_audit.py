@@ -196,7 +196,8 @@ async def test_the_row_is_written_in_the_transaction_of_the_call(tmp_path: Path,
 
         def execute(*arguments: Any) -> None:
             words = str(arguments[2]).split()
-            touched.update(word for word in words if word in ("tool_calls", "tool_audit"))
+            if words[0] != "DELETE":  # the sweep's
+                touched.update(word for word in words if word in ("tool_calls", "tool_audit"))
 
         def commit(_: Any) -> None:
             commits.append(set(touched))

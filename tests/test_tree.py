@@ -41,7 +41,7 @@ ORDER: list[set[str]] = [
 NARROWER = {
     "settings": {"errors"},
     "telemetry": {"events"},
-    "metrics": {"errors", "events", "ports"},
+    "metrics": {"errors", "events", "ports", "types"},
     "clock": set[str](),
 }
 """Files that stand high in the order but need little."""

@@ -40,8 +40,11 @@ class ForgettingStore(Protocol):
         """Start these lanes over and write the audit row, in one transaction and once a turn."""
         ...
 
-    async def reset_some(self, act: Act, undo_seconds: float) -> int:
-        """Start over some of the lanes whose thread or question is older than the act; how many, 0 at the end."""
+    async def reset_some(self, act: Act, undo_seconds: float, after: str) -> str | None:
+        """Start over some of the lanes `after` this key whose thread or question is older than the act.
+
+        The last of their keys, None at the end.
+        """
         ...
 
     async def let_go(self, keys: Sequence[str]) -> None:

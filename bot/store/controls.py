@@ -99,10 +99,10 @@ def _revoke(
         .returning(inbox.c.id, inbox.c.joins, inbox.c.steps)
     )
     # a command that runs is interrupted too, but it is no answer that was stopped
-    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins or asks(row.steps or {}))
+    return len(heads) + with_them, tuple(row.id for row in interrupted if row.joins or _asks(row.steps or {}))
 
 
-def asks(steps: JsonObject) -> bool:
+def _asks(steps: JsonObject) -> bool:
     """Whether a command makes a run, as "retry" does: its own words it would have had at once."""
     return "run" in steps or "text:reply" not in steps
 

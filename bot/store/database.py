@@ -131,8 +131,10 @@ OPEN = sa.text("(state = 'queued' OR state = 'running')")
 
 BY_TURN: sa.ColumnElement[int] = sa.bindparam("by_turn", type_=sa.Integer)
 BY_OWNER: sa.ColumnElement[str] = sa.bindparam("by_owner", type_=sa.Text)
-HELD = sa.and_(inbox.c.id == BY_TURN, inbox.c.owner == BY_OWNER, inbox.c.state == "running")
-"""Of a turn's row: the owner holds it. The state is no literal: the row is found by its id, not among all that run."""
+IS_RUNNING = inbox.c.state == "running"
+"""As `RUNNING`, where ids are known: no literal, so that rows are found by these, and not among all that run."""
+HELD = sa.and_(inbox.c.id == BY_TURN, inbox.c.owner == BY_OWNER, IS_RUNNING)
+"""Of a turn's row: the owner holds it."""
 
 _HOLD = sa.select(inbox.c.id).where(HELD).with_for_update()
 

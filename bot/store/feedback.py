@@ -23,6 +23,8 @@ class SqlFeedback:
 
     async def put(self, given: Feedback, lane: str, *, below: bool) -> Told:
         """See `FeedbackStore.put`."""
+        async with self.database.read() as reading:  # it may go far back, which no other write is to wait for
+            about = await reading.run_sync(lambda sync: _about(sync, lane, given.delivered, below=below))
 
         def operation(connection: sa.Connection) -> Told:
             place = given.conversation
@@ -35,7 +37,6 @@ class SqlFeedback:
             }
             said_at = self.database.now() if given.said_at is None else given.said_at / 1000
             said = {"reaction": given.reaction, "text": given.text, "said_at": said_at, "at": self.database.now()}
-            about = _about(connection, lane, given.delivered, below=below)
             where: str = about.get("lane", lane)
             row = {**key, **said, **about, "lane": where}
             told = connection.execute(self.database.insert(feedback).values(**row).returning(feedback.c.id)).first()

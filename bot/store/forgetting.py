@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -18,6 +19,8 @@ from bot.types import Act, Known, Thread
 
 AT_ONCE = 50
 """Lanes that are started over in one transaction."""
+EXPIRED_AT_ONCE = 1000
+"""Threads that are let go of in one."""
 
 
 class SqlForgetting:
@@ -45,26 +48,26 @@ class SqlForgetting:
 
         return await self._database.write(operation)
 
-    async def reset_some(self, act: Act, undo_seconds: float) -> int:
+    async def reset_some(self, act: Act, undo_seconds: float, after: str) -> str | None:
         """See `ForgettingStore.reset_some`."""
+        older = sa.select(threads.c.id).where(threads.c.id == lanes.c.thread_id, threads.c.opened_at <= act.at)
+        busy = _open_in(lanes.c.key).where(
+            inbox.c.control.is_(None),
+            inbox.c.interrupt.is_(None),
+            inbox.c.accepted_at <= act.at,
+            inbox.c.id != (act.turn or 0),
+        )
+        query = sa.select(lanes.c.key).where(sa.or_(older.exists(), busy.exists())).order_by(lanes.c.key)
+        async with self._database.read() as reading:  # it goes through lanes, which no other write is to wait for
+            keys = (await reading.scalars(query.where(lanes.c.key > after).limit(AT_ONCE))).all()
 
-        def operation(connection: sa.Connection) -> int:
-            earlier = sa.select(threads.c.id).where(threads.c.id == lanes.c.thread_id, threads.c.opened_at <= act.at)
-            busy = sa.select(inbox.c.id).where(
-                inbox.c.lane == lanes.c.key,
-                OPEN,
-                inbox.c.control.is_(None),
-                inbox.c.interrupt.is_(None),
-                inbox.c.accepted_at <= act.at,
-                inbox.c.id != (act.turn or 0),
-            )
-            query = sa.select(lanes.c.key).where(sa.or_(earlier.exists(), busy.exists()))
-            keys = connection.execute(query.order_by(lanes.c.key).limit(AT_ONCE)).scalars().all()
-            for key in keys:
+        def operation(connection: sa.Connection) -> None:
+            for key in connection.scalars(query.where(lanes.c.key.in_(keys))).all():
                 reset_lane(self._database, connection, key, undo_seconds=undo_seconds, told=True, turn=act.turn)
-            return len(keys)
 
-        return await self._database.write(operation)
+        if keys:
+            await self._database.write(operation)
+        return keys[-1] if keys else None
 
     async def let_go(self, keys: Sequence[str]) -> None:
         """See `ForgettingStore.let_go`."""
@@ -141,22 +144,40 @@ class SqlForgetting:
 
     async def expire(self, seconds: float) -> int:
         """See `ForgettingStore.expire`."""
+        for forgets in (self._expire_people, self._expire_said):
+            await self._database.tidy(partial(forgets, seconds=seconds))
+        return await self._database.tidy(partial(self._expire_threads, seconds=seconds))
 
-        def operation(connection: sa.Connection) -> int:
-            now = self._database.moment()
-            tool_records.expire(connection, now - seconds)
-            connection.execute(sa.delete(people).where(people.c.seen_at < now - seconds))
-            forget(connection, feedback.c.at < now - seconds)
-            connection.execute(sa.delete(tool_audit).where(tool_audit.c.at < now - seconds))
-            busy = sa.select(inbox.c.id).where(inbox.c.lane == threads.c.lane, OPEN)
-            old = sa.select(threads.c.id).where(threads.c.used_at < now - seconds, ~busy.exists())
-            old = old.where(threads.c.forget_at.is_(None))
-            ids = connection.execute(old.order_by(threads.c.id).limit(1000)).scalars().all()
-            if not ids:
-                return 0
-            for column in (lanes.c.thread_id, lanes.c.undo_thread_id):
-                connection.execute(sa.update(lanes).where(column.in_(ids)).values({column: None}))
-            connection.execute(sa.update(threads).where(threads.c.id.in_(ids)).values(forget_at=now))
-            return len(ids)
+    def _expire_people(self, connection: sa.Connection, seconds: float) -> None:
+        before = self._database.moment() - seconds
+        tool_records.expire(connection, before)
+        connection.execute(sa.delete(people).where(people.c.seen_at < before))
 
-        return await self._database.tidy(operation)
+    def _expire_said(self, connection: sa.Connection, seconds: float) -> None:
+        """Of answers, and about tools."""
+        before = self._database.moment() - seconds
+        forget(connection, feedback.c.at < before)
+        connection.execute(sa.delete(tool_audit).where(tool_audit.c.at < before))
+
+    def _expire_threads(self, connection: sa.Connection, seconds: float) -> int:
+        """Mark some, and take them from their lanes; but for those in which something is asked just now."""
+        now = self._database.moment()
+        old = sa.select(threads.c.id).where(threads.c.used_at < now - seconds, threads.c.forget_at.is_(None))
+        old = old.where(~_open_in(threads.c.lane).exists())
+        ids = connection.scalars(old.order_by(threads.c.id).limit(EXPIRED_AT_ONCE)).all()
+        if not ids:
+            return 0
+        for column in (lanes.c.thread_id, lanes.c.undo_thread_id):
+            theirs = sa.update(lanes).where(column.in_(ids), ~_open_in(lanes.c.key).exists())
+            connection.execute(theirs.values({column: None}))
+        needed = sa.select(lanes.c.key).where(
+            lanes.c.key == threads.c.lane,
+            sa.or_(lanes.c.thread_id == threads.c.id, lanes.c.undo_thread_id == threads.c.id),
+        )
+        marked = sa.update(threads).where(threads.c.id.in_(ids), ~needed.exists()).values(forget_at=now)
+        return connection.execute(marked).rowcount
+
+
+def _open_in(lane: sa.ColumnElement[str]) -> sa.Select[tuple[int]]:
+    """What waits or runs in a lane."""
+    return sa.select(inbox.c.id).where(inbox.c.lane == lane, OPEN)

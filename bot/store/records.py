@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,8 @@ from bot.store.tool_files import sweep
 from bot.types import Control, Ended, JsonObject, Message
 
 UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
+SWEPT_AT_ONCE = 500
+"""Rows in a transaction of the sweep: whoever needs one of them waits that long."""
 
 _ASKED = [
     column for column in approvals.c if column.name not in {"id", "turn", "lane", "arguments", "digest", "nudged"}
@@ -183,26 +186,40 @@ class SqlRecords:
 
     async def sweep(self, rows_older_than: float, texts_older_than: float) -> int:
         """See `TurnRecords.sweep`."""
+        await self._database.tidy(self._sweep_files)
+        while await self._database.tidy(partial(self._sweep_texts, older_than=texts_older_than)):
+            pass
+        swept = 0
+        while gone := await self._database.tidy(partial(self._sweep_rows, older_than=rows_older_than)):
+            swept += gone
+        return swept
 
-        def operation(connection: sa.Connection) -> int:
-            now = self._database.moment()
-            connection.execute(
-                sa.update(inbox)
-                .where(
-                    KEPT,
-                    inbox.c.finished_at < now - texts_older_than,
-                )
-                .values(payload=None)
-            )
-            connection.execute(sa.delete(file_offers).where(file_offers.c.expires_at < now))
-            sweep(connection, now)
-            old = sa.select(inbox.c.id).where(inbox.c.finished_at < now - rows_older_than)
+    def _sweep_files(self, connection: sa.Connection) -> None:
+        now = self._database.moment()
+        connection.execute(sa.delete(file_offers).where(file_offers.c.expires_at < now))
+        sweep(connection, now)
+
+    def _sweep_texts(self, connection: sa.Connection, older_than: float) -> int:
+        """Some of them; how many."""
+        ids = self._some(connection, KEPT, older_than)
+        if ids:
+            connection.execute(sa.update(inbox).where(inbox.c.id.in_(ids)).values(payload=None))
+        return len(ids)
+
+    def _sweep_rows(self, connection: sa.Connection, older_than: float) -> int:
+        """Some of them, with all that hangs on them; how many."""
+        ids = self._some(connection, sa.true(), older_than)
+        if ids:
             for made in (tool_calls, approvals):
-                connection.execute(sa.delete(made).where(made.c.turn.in_(old)))
-            gone = connection.execute(sa.delete(inbox).where(inbox.c.finished_at < now - rows_older_than))
-            return gone.rowcount
+                connection.execute(sa.delete(made).where(made.c.turn.in_(ids)))
+            connection.execute(sa.delete(inbox).where(inbox.c.id.in_(ids)))
+        return len(ids)
 
-        return await self._database.tidy(operation)
+    def _some(self, connection: sa.Connection, which: Any, older_than: float) -> Sequence[int]:
+        """Ids of what is that old, locked; less what somebody else works on: it waits for the next sweep."""
+        old = sa.select(inbox.c.id).where(which, inbox.c.finished_at < self._database.moment() - older_than)
+        some = old.order_by(inbox.c.finished_at).limit(SWEPT_AT_ONCE).with_for_update(skip_locked=True)
+        return connection.scalars(some).all()
 
     async def describe(self, turn: int) -> JsonObject | None:
         """See `TurnRecords.describe`."""

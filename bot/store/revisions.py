@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.store.codec import encode, message_digest, message_key
-from bot.store.controls import asks
 from bot.store.database import Database, Row
 from bot.store.tables import inbox, lanes
 from bot.types import Change, Ended, Entry, Interrupt, Message, MessageKind, Revision
@@ -142,7 +141,7 @@ def _instead(connection: sa.Connection, entry: Entry, revision: Revision, turn: 
 
 def _stop(database: Database, connection: sa.Connection, about: Earlier) -> tuple[int, ...]:
     """As "stop" does, if nothing but this message is being answered."""
-    if not about.alone or about.row.interrupt or not (about.row.joins or asks(about.row.steps or {})):
+    if not about.alone or about.row.interrupt or not (about.row.joins or "run" in (about.row.steps or {})):
         return ()
     turn = about.row.id
     connection.execute(sa.update(inbox).where(inbox.c.id == turn).values(interrupt=Interrupt.STOP, not_before=None))

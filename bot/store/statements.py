@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.store.database import BY_OWNER, BY_TURN, HELD, QUEUED, RUNNING, Database
+from bot.store.database import BY_OWNER, BY_TURN, HELD, IS_RUNNING, QUEUED, Database
 from bot.store.tables import approvals, inbox, lanes, threads, tool_calls
 from bot.types import Ended
 
@@ -37,7 +37,7 @@ class TurnStatements:
         self.joined = sa.select(inbox.c.payload).where(inbox.c.joined_to == BY_TURN, JOINED).order_by(inbox.c.id)
         self.renew = (
             sa.update(inbox)
-            .where(inbox.c.id.in_(sa.bindparam("turns", expanding=True)), inbox.c.owner == BY_OWNER, RUNNING)
+            .where(inbox.c.id.in_(sa.bindparam("turns", expanding=True)), inbox.c.owner == BY_OWNER, IS_RUNNING)
             .values(lease_until=now + _LEASE)
             .returning(inbox.c.id, inbox.c.interrupt)
         )

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.store.database import BY_TURN, Database, must_hold
-from bot.store.tables import inbox, tool_calls
+from bot.store.tables import inbox, lanes, tool_calls
 from bot.store.tool_audit import AuditStatements
 from bot.store.tool_files import keep
-from bot.types import Ended, ToolOutput, ToolRow
+from bot.types import Ended, Interrupt, ToolOutput, ToolRow
 
 
 class SqlToolCalls:
@@ -123,11 +123,14 @@ class SqlToolCalls:
 
     async def withdrawn(self, lane: str) -> list[str]:
         """See `ToolCallStore.withdrawn`."""
-        over = sa.select(inbox.c.id).where(inbox.c.lane == lane, sa.text("inbox.state = 'done'"))
-        last = over.where(inbox.c.ended == Ended.ANSWERED).order_by(inbox.c.id.desc()).limit(1)
-        since = sa.func.coalesce(last.scalar_subquery(), 0)
-        stopped = over.where(inbox.c.ended == Ended.STOPPED, inbox.c.id > since)
-        acted = sa.select(tool_calls.c.name).where(tool_calls.c.turn.in_(stopped), tool_calls.c.once)
-        query = acted.where(tool_calls.c.state.in_(("done", "unknown"))).order_by(tool_calls.c.id)
+        over = sa.and_(inbox.c.lane == lane, sa.text("inbox.state = 'done'"))
+        answered = sa.select(sa.func.max(inbox.c.finished_at)).where(over, inbox.c.ended == Ended.ANSWERED)
+        since = sa.func.coalesce(answered.scalar_subquery(), 0.0)
+        stopped = sa.select(inbox.c.id).where(over, inbox.c.ended == Ended.STOPPED, inbox.c.error == Interrupt.STOP)
+        # a conversation that was started over knows nothing of the one before
+        current = sa.select(lanes.c.generation).where(lanes.c.key == lane).scalar_subquery()
+        stopped = stopped.where(inbox.c.finished_at > since, inbox.c.generation == current)
         async with self._database.read() as connection:
-            return list(dict.fromkeys(await connection.scalars(query)))
+            turns = list(await connection.scalars(stopped.order_by(inbox.c.id)))
+        calls = [row for turn in turns for row in await self.rows(turn) if row.may_have_acted]
+        return list(dict.fromkeys(row.name for row in calls))

@@ -77,13 +77,13 @@ class KeptWriter:
             return connection, await connection.run_sync(work)
         except BaseException as error:
             broken = _broken(error)
-            await (self._undo(connection) if isinstance(error, Exception) and not broken else self.close())
+            await (self._undo(connection) if isinstance(error, exc.IntegrityError) else self.close())
             if not (kept and broken):
                 raise
         return await self._worked(work)  # it had broken while it lay idle: nothing is committed, a new one may do
 
     async def _undo(self, connection: AsyncConnection) -> None:
-        """A statement was refused; the connection, and what it has planned, is as good as before."""
+        """A row was there already; the connection, and what it has planned, is as good as before."""
         try:
             await connection.rollback()
         except BaseException as error:

@@ -32,6 +32,8 @@ from bot.types.replies import TOOLS, Asked, Citation, Part, RemoteFile, Reply
 from bot.types.runs import Ask, Finished, Found, Handle, NeedsTools, RunMark, Step, Stopped, Takes, Working
 from bot.types.threads import Carried, Kept, Lane, Said, Thread, ThreadReason
 from bot.types.tools import (
+    NOT_AGREED,
+    NOT_MADE,
     AuditedCall,
     Caller,
     CallNote,
@@ -62,6 +64,8 @@ __all__ = [
     "LONGEST_KEY",
     "MOST_LISTED",
     "MOST_WAITING",
+    "NOT_AGREED",
+    "NOT_MADE",
     "TOOLS",
     "Accepted",
     "Act",

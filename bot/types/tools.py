@@ -152,6 +152,12 @@ class AuditedCall:
     decider: str = ""
 
 
+NOT_MADE = frozenset({"bad_arguments", "busy", "limited", "not_allowed", "not_set_up", "stopped", "unknown_tool"})
+"""The errors of a call that was refused: the tool was not called."""
+NOT_AGREED = frozenset({"changed", "declined", "expired"})
+"""The errors of a call that a person was asked about: the tool was not called."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolRow:
     """A tool call as the store keeps it: committed as `started` before the call, `done` with its output.
@@ -172,3 +178,8 @@ class ToolRow:
     finished_at: float | None = None
     note: CallNote = field(default_factory=CallNote)
     """Written to the audit with the row; not read back."""
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether a tool that is called once only was called."""
+        return self.once and self.state != "asked" and self.error not in NOT_MADE | NOT_AGREED

@@ -144,10 +144,13 @@ async def test_everyone_is_started_over_once_and_newer_threads_stay(store: SqlSt
         await answer(store, f"t{number}")
     assert await store.people.count() == (2, 2)
     act = await store.people.record(Act("grace", "start over for everyone", "everyone"))
-    assert await store.forgetting.reset_some(act, UNDO) == 2
+    first = await store.forgetting.reset_some(act, UNDO, "")
+    assert first is not None
+    assert await store.people.count() == (0, 0)
+    assert await store.forgetting.reset_some(act, UNDO, first) is None
     await put(store, "second")
     await answer(store, "t9")
-    assert await store.forgetting.reset_some(act, UNDO) == 0
+    assert await store.forgetting.reset_some(act, UNDO, "") is None
     assert await store.people.count() == (1, 1)
 
 

@@ -18,11 +18,12 @@ from bot.clock import SystemClock
 from bot.store import SqlStore, open_store
 from bot.store.writers import KeptWriter, ThreadWriter
 from bot.threads import thread_key
-from bot.types import Act
+from bot.types import Act, Change, Feedback, Saying
 from tests.databases import postgresql_database
 from tests.scripted import WORKING, ScriptedAgent
 from tests.test_approvals import ANSWER, toolbox
-from tests.world import ADA, GRACE, message, open_world
+from tests.test_edited_messages import revised
+from tests.world import ADA, GRACE, group, message, open_world
 
 WALKED = {"inbox_queued", "inbox_running", "inbox_kept", "tool_files", "tool_audit_words", "CONSTANT"}
 """What may be gone through: what is open now, and what is kept for hours, or where an admin wants it so."""
@@ -55,16 +56,25 @@ async def lived(folder: Path, **options: Any) -> dict[str, Any]:
         await world.answers(2)
         await world.ask("start over")
         await world.ask("undo")
-        await world.ask("good morning")
+        await world.ask("good morning", id="x")
+        await world.say("good morning", id="x")
+        for change in (Change.EDITED, Change.DELETED):
+            await world.bot.accept(revised("x", change, "good evening"))
         for words in ("slow", "and this", "and that", "stop"):
             await world.say(words)
         await world.quiet()
         await world.ask("hello", person=GRACE)
         await world.ask("forget me now", person=GRACE)
         lane = thread_key(message("x").conversation, ADA, "person")
-        await world.bot.store.forgetting.reset([lane], Act("cli", "reset", "Ada"), 600.0)
-        await world.bot.store.records.again(1)
-        await world.bot.store.records.drop(1)
+        store = world.bot.store
+        await store.forgetting.reset([lane], Act("cli", "reset", "Ada"), 600.0)
+        await store.forgetting.reset_some(Act("cli", "reset", "everyone", at=1e12), 600.0, "")
+        await store.feedback.put(Feedback(group(), ADA, "d9", "like"), "test:group", below=True)
+        await store.feedback.put(Feedback(group(), ADA, "d9", "dislike"), "test:group", below=True)
+        await store.says.put(Saying("k1", (await store.people.find("ada"))[0], lane, "hello", "cli"))
+        await store.inbox.renew("nobody", [1, 2], 30.0)
+        await store.records.again(1)
+        await store.records.drop(1)
     return told
 
 
