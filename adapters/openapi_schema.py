@@ -46,7 +46,7 @@ class Converter:
         self._left -= 1
         raw, refs = self._merged(schema, above)
         again = bool(refs & above) or depth >= self._depth or self._left < 0
-        if again and ("properties" in raw or "items" in raw or "anyOf" in raw or "oneOf" in raw):
+        if again and _holds_others(raw):
             return _cut(raw)
         made = _plain(raw)
         kinds = made.get("type", [])
@@ -160,6 +160,12 @@ def _kinds(raw: JsonObject) -> list[str]:
 def _with(raw: JsonObject, kind: str) -> Json:
     kinds = _kinds(raw) or [kind]
     return kinds[0] if len(kinds) == 1 else kinds
+
+
+def _holds_others(raw: JsonObject) -> bool:
+    """Whether there are schemas in it, among which it may be itself."""
+    within = any(key in raw for key in ("properties", "items", "anyOf", "oneOf"))
+    return within or isinstance(raw.get("additionalProperties"), dict)
 
 
 def _cut(raw: JsonObject) -> JsonObject:
