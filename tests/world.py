@@ -14,7 +14,7 @@ from typing import Any
 from bot import settings as environment
 from bot.bootstrap import Bot, StandIns, open_bot
 from bot.errors import DeliveryRefused, TooLarge
-from bot.events import Event
+from bot.events import Event, TurnReleased
 from bot.inbox import InboxLimits
 from bot.ports import Beside, Show
 from bot.runs import RunLimits
@@ -207,9 +207,12 @@ class World:
 
     async def quiet(self, timeout: float = 10.0) -> None:
         """Wait until every message has ended."""
-        async with asyncio.timeout(timeout):
-            while self.bot.inbox.running or await self.bot.store.records.unfinished():
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(timeout):
+                while self.bot.inbox.running or await self.bot.store.records.unfinished():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"turns were still open; given back before: {self.of(TurnReleased)}") from None
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
