@@ -194,7 +194,7 @@ class World:
         await self.answers(before + 1)
         return self.channel.texts[before]
 
-    async def answers(self, count: int, timeout: float = 10.0, *, ended: bool = True) -> list[str]:
+    async def answers(self, count: int, timeout: float = 30.0, *, ended: bool = True) -> list[str]:
         """Wait until so many deliveries were made, and until every turn has ended."""
         async with asyncio.timeout(timeout):
             while len(self.channel.sent) < count:
@@ -205,7 +205,7 @@ class World:
             await self.quiet()
         return self.channel.texts
 
-    async def quiet(self, timeout: float = 10.0) -> None:
+    async def quiet(self, timeout: float = 30.0) -> None:
         """Wait until every message has ended."""
         try:
             async with asyncio.timeout(timeout):

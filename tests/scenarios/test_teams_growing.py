@@ -62,13 +62,13 @@ class Teams:
 
     async def until(self, true: Callable[[list[tuple[str, str]]], bool]) -> None:
         """Wait until the chat looks so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not true(self.chat):
                 await asyncio.sleep(0.005)
 
     async def quiet(self) -> None:
         """Wait until every turn and every stream has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (
                 self.bot.inbox.running
                 or await self.bot.store.records.unfinished()
