@@ -11,6 +11,9 @@ from bot.types import MOST_WAITING, Accepted, Control, Ended, Ending, Entry, Int
 MOST_JOINED = 20
 UNANSWERED = (Ended.APOLOGY, Ended.STALE, Ended.DEAD)
 
+ENDS = 250.0
+"""Seconds after which a turn that was told to end is taken up again: here long beside what a test takes."""
+
 
 @dataclass
 class Turn:
@@ -195,7 +198,8 @@ class Model:
             yield one
 
     def release(self, turn: Turn, delay: float, *, counted: bool) -> None:
-        turn.state, turn.owner, turn.not_before = "queued", None, self.now + delay
+        wait = delay if turn.interrupt is None else min(delay, ENDS)
+        turn.state, turn.owner, turn.not_before = "queued", None, self.now + wait
         turn.attempts -= 0 if counted else 1
 
     def finish(self, turn: Turn, ending: Ending) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import event
 from bot.clock import SystemClock
 from bot.errors import Interrupted, LostLease
 from bot.store import SqlStore, open_store
+from bot.store import inbox as inbox_module
 from bot.store.acceptance import Acceptance
 from bot.store.database import Database
 from bot.store.tables import audit, inbox, lanes, people, threads, tool_calls
@@ -41,7 +42,7 @@ from bot.types import (
     ToolOutput,
     ToolRow,
 )
-from tests.store.model import Model, Turn
+from tests.store.model import ENDS, Model, Turn
 from tests.world import ADA, GRACE, group, message
 
 T = TypeVar("T")
@@ -527,7 +528,10 @@ def opened(url: str) -> Generator[Bench]:
 @pytest.mark.invariant("I3")
 @pytest.mark.invariant("I7")
 @pytest.mark.invariant("I15")
-def test_whatever_happens_in_whatever_order_the_store_does_as_the_model(bench: Bench) -> None:
+def test_whatever_happens_in_whatever_order_the_store_does_as_the_model(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "ENDS", ENDS)
     kind = "postgresql" if bench.database.postgresql else "sqlite"
 
     def machine() -> InboxMachine:
